@@ -1,0 +1,1 @@
+"""`mbrl`: the command line."""

@@ -1,0 +1,35 @@
+"""The `mbrl` command: one module per subcommand."""
+
+from __future__ import annotations
+
+import importlib
+
+import typer
+from rich.console import Console
+
+from mbrl_ros.core.errors import MbrlError
+
+app = typer.Typer(
+    name="mbrl",
+    help="Model-based reinforcement learning for cars: identify, score, plan, drive.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _register(module: str, function: str, name: str) -> None:
+    app.command(name=name)(getattr(importlib.import_module(f"mbrl_ros.cli.{module}"), function))
+
+
+def main() -> None:
+    """Run the command line; an error made on purpose ends in one clear line and exit status 2."""
+    try:
+        app()
+    except MbrlError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Transport delay of actuators: which command acts when."""
+
+from __future__ import annotations
+
+import bisect
+
+import numpy as np
+import torch
+
+from mbrl_ros.core.errors import LayoutError
+
+
+def delayed(commands: torch.Tensor, delay_steps: torch.Tensor, past: int) -> torch.Tensor:
+    """The actions that act, given the commands that were and will be sent.
+
+    Commands are held between samples, so over one step a delay of ``n + f`` steps mixes two commands:
+    ``applied_k = (1 - f) u_(k-n) + f u_(k-n-1)``, which is exact for the mean over the step and
+    differentiable in ``f``.
+
+    Args:
+        commands: [..., P + H, A]; the first P were sent before the present, oldest first.
+        delay_steps: [A], delay of each action in steps of the sequence, >= 0.
+        past: P.
+
+    Returns:
+        [..., H, A] applied actions from the present on.
+
+    Raises:
+        LayoutError: the past is shorter than a delay.
+    """
+    whole = torch.floor(delay_steps.detach())
+    needed = int(whole.max()) + 1 if bool((delay_steps > whole).any()) else int(whole.max())
+    if needed > past:
+        raise LayoutError(f"a delay of {float(delay_steps.max()):.2f} steps needs {needed} past commands, got {past}")
+    horizon = commands.shape[-2] - past
+    steps = torch.arange(horizon, device=commands.device)[:, None] + past  # [H, 1]
+    newest = (steps - whole.to(torch.long)).expand(horizon, commands.shape[-1])  # [H, A]
+    older = (newest - 1).clamp_min(0)
+    shape = (*commands.shape[:-2], horizon, commands.shape[-1])
+    fraction = delay_steps - whole
+    return (1 - fraction) * commands.gather(-2, newest.expand(shape)) + fraction * commands.gather(
+        -2, older.expand(shape)
+    )
+
+
+class CommandHistory:
+    """Commands as they were sent, each held until the next: what an actuator with a delay is about to do.
+
+    Args:
+        initial: [A] command that held before the first one recorded.
+        keep_s: how far back commands are kept [s].
+    """
+
+    def __init__(self, initial: np.ndarray, keep_s: float = 2.0) -> None:
+        self._keep_s = keep_s
+        self._stamps: list[float] = []
+        self._commands: list[np.ndarray] = []
+        self._initial = np.asarray(initial, dtype=float)
+
+    def append(self, stamp_s: float, command: np.ndarray) -> None:
+        """Record that ``command`` [A] holds from ``stamp_s`` on; a stamp in the past overrides what follows it."""
+        cut = bisect.bisect_left(self._stamps, stamp_s)
+        del self._stamps[cut:], self._commands[cut:]
+        self._stamps.append(stamp_s)
+        self._commands.append(np.array(command, dtype=float))
+        expired = bisect.bisect_right(self._stamps, stamp_s - self._keep_s) - 1
+        if expired > 0:
+            self._initial = self._commands[expired - 1]
+            del self._stamps[:expired], self._commands[:expired]
+
+    def at(self, stamp_s: float) -> np.ndarray:
+        """[A] command that held at ``stamp_s``."""
+        found = bisect.bisect_right(self._stamps, stamp_s) - 1
+        return self._initial if found < 0 else self._commands[found]
+
+    def mean(self, start_s: float, dt: float, count: int) -> np.ndarray:
+        """[count, A] time-average of the held commands over ``count`` intervals of ``dt`` [s] from ``start_s``."""
+        edges = start_s + dt * np.arange(count + 1)
+        return np.diff(np.stack([self._integral(start_s, edge) for edge in edges]), axis=0) / dt
+
+    def _integral(self, start_s: float, end_s: float) -> np.ndarray:
+        inner = [stamp for stamp in self._stamps if start_s < stamp < end_s]
+        edges = np.array([start_s, *inner, end_s])
+        values = np.stack([self.at(edge) for edge in edges[:-1]])
+        return (np.diff(edges)[:, None] * values).sum(axis=0)

@@ -1,0 +1,21 @@
+"""Errors a user can act on: each message names the file or topic, the field, and the fix."""
+
+
+class MbrlError(Exception):
+    """Base of every error this package raises on purpose; the command line prints it without a traceback."""
+
+
+class ConfigError(MbrlError):
+    """A configuration file or parameter is wrong."""
+
+
+class DataError(MbrlError):
+    """A recording cannot be used as it is."""
+
+
+class ModelError(MbrlError):
+    """A model, or the folder it was saved in, cannot be used as it is."""
+
+
+class LayoutError(MbrlError):
+    """Two parts disagree about names, units or shapes."""

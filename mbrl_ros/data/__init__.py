@@ -1,0 +1,1 @@
+"""Rosbags in and out, synchronised and resampled into drives."""

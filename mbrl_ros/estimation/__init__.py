@@ -1,0 +1,1 @@
+"""State estimation: a filter that predicts with a car model."""

@@ -1,0 +1,1 @@
+"""Scores: open loop by horizon, closed loop by lap, and their reports."""

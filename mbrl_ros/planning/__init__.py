@@ -1,0 +1,1 @@
+"""Planners: anything that turns a state into a control sequence."""

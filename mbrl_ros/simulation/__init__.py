@@ -1,0 +1,1 @@
+"""The plant: a published car model, its actuators and its sensors, on simulated time."""
