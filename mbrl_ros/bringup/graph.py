@@ -1,0 +1,153 @@
+"""The graph of nodes, described once: launch files and `mbrl drive` both start what is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mbrl_ros.core.errors import ConfigError
+
+PACKAGE = "mbrl_ros"
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph.
+
+    Args:
+        executable: module in mbrl_ros.nodes, and the name ``ros2 run mbrl_ros`` knows it by.
+        parameters: ROS parameters by name.
+        remappings: topic names from the node's own to the graph's.
+        lifecycle: whether it is a managed node (it starts itself where its ``autostart`` parameter says so).
+    """
+
+    executable: str
+    parameters: Mapping[str, Any]
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    lifecycle: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Processes that live and die together: when one ends, the others are stopped."""
+
+    nodes: tuple[NodeSpec, ...]
+
+
+def option(default: Any, text: str) -> Any:
+    """A field of an options class, with the text that launch arguments and ``--help`` show."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class DriveOptions:
+    """What a driving graph needs to know."""
+
+    vehicle: str = option("f1tenth", "vehicle: a name in config/vehicles, or the path of a YAML file")
+    track: str = option("demo", "track: a name in config/tracks, or the path of a CSV file")
+    planner: str = option("mppi_f1tenth", "planner settings: a name in config/planners, or the path of a YAML file")
+    model: str = option("", "folder of the model to plan with; empty: the vehicle's nominal kinematic bicycle")
+    seed: int = option(0, "seed of every random generator")
+    require_engage: bool = option(True, "whether an operator must call /command_gate/engage before the car moves")
+    use_sim_time: bool = option(False, "take time from /clock")
+
+
+@dataclass(frozen=True)
+class SimulationOptions(DriveOptions):
+    """A driving graph with the simulator in the place of the car."""
+
+    require_engage: bool = option(False, "whether an operator must call /command_gate/engage before the car moves")
+    use_sim_time: bool = option(True, "take time from /clock")
+    plant: str = option("", "plant model: single_track_drift or multi_body; empty: as the vehicle's file says")
+    real_time_factor: float = option(1.0, "simulated seconds per second")
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """The model server beside a bag that is being played: live prediction errors."""
+
+    vehicle: str = option("f1tenth", "vehicle: a name in config/vehicles, or the path of a YAML file")
+    model: str = option("", "folder of the model to compare; empty: the vehicle's nominal kinematic bicycle")
+    estimate: bool = option(False, "whether to run the state estimator too (for bags without /vehicle_state)")
+    use_sim_time: bool = option(True, "take time from /clock (ros2 bag play --clock)")
+
+
+def help_of(options: type) -> dict[str, tuple[Any, str]]:
+    """Default and help text of each option, by name."""
+    return {item.name: (item.default, item.metadata["help"]) for item in fields(options)}
+
+
+def config_folder() -> Path:
+    """The package's ``config`` folder: beside the sources, or in the installed share."""
+    beside_sources = Path(__file__).resolve().parents[2] / "config"
+    if beside_sources.is_dir():
+        return beside_sources
+    for parent in Path(__file__).resolve().parents:
+        if (installed := parent / "share" / PACKAGE / "config").is_dir():
+            return installed
+    raise ConfigError(f"no config folder beside {__file__}, nor share/{PACKAGE}/config above it; rebuild the package")
+
+
+def config_file(kind: str, name: str, suffix: str) -> str:
+    """Path of ``config/<kind>/<name><suffix>``, or ``name`` itself where it is the path of a file.
+
+    Raises:
+        ConfigError: neither exists; the message lists the names there are.
+    """
+    if Path(name).is_file():
+        return str(Path(name).resolve())
+    shipped = config_folder() / kind / f"{name}{suffix}"
+    if shipped.is_file():
+        return str(shipped)
+    there = ", ".join(sorted(path.stem for path in (config_folder() / kind).glob(f"*{suffix}")))
+    raise ConfigError(f"no file '{name}', and config/{kind} has no '{name}{suffix}'; it has {there}")
+
+
+def vehicle_graph(options: DriveOptions) -> Graph:
+    """Estimator, model server, planner and gate on a real car's topics."""
+    vehicle = config_file("vehicles", options.vehicle, ".yaml")
+    common = {"use_sim_time": options.use_sim_time, "vehicle": vehicle}
+    return Graph((
+        NodeSpec("command_gate", {**common, "gate.require_engage": options.require_engage},
+                 remappings={"command": "/mppi_planner/command"}),
+        NodeSpec("state_estimator", common),
+        NodeSpec("dynamics_server", {**common, "model": options.model}),
+        NodeSpec(
+            "mppi_planner",
+            {
+                **common,
+                "config": config_file("planners", options.planner, ".yaml"),
+                "track": config_file("tracks", options.track, ".csv"),
+                "seed": options.seed,
+                "autostart": True,
+            },
+            lifecycle=True,
+        ),
+    ))
+
+
+def simulation_graph(options: SimulationOptions) -> Graph:
+    """The driving graph, with the simulator instead of a car."""
+    simulator = NodeSpec(
+        "simulator",
+        {
+            "vehicle": config_file("vehicles", options.vehicle, ".yaml"),
+            "track": config_file("tracks", options.track, ".csv"),
+            "plant": options.plant,
+            "seed": options.seed,
+            "real_time_factor": options.real_time_factor,
+        },
+    )
+    return Graph((simulator, *vehicle_graph(options).nodes))
+
+
+def replay_graph(options: ReplayOptions) -> Graph:
+    """The model server (and the estimator, where asked) on a bag that is being played."""
+    common = {
+        "use_sim_time": options.use_sim_time,
+        "vehicle": config_file("vehicles", options.vehicle, ".yaml"),
+    }
+    server = NodeSpec("dynamics_server", {**common, "model": options.model})
+    return Graph((server, NodeSpec("state_estimator", common)) if options.estimate else (server,))

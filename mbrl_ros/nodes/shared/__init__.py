@@ -1,0 +1,1 @@
+"""What every node does the same way: parameters, diagnostics, message conversion, starting and stopping."""

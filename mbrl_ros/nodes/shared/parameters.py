@@ -1,0 +1,167 @@
+"""ROS parameters from settings classes: declared, typed, described, with ranges; unknown ones are errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from mbrl_ros.core.config import parse_settings, read_yaml
+from mbrl_ros.core.errors import ConfigError
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+CONFIG = "config"
+"""Parameter of every node: a YAML file with its settings, over which single parameters win."""
+
+_BUILT_IN = ("use_sim_time", "start_type_description_service", "qos_overrides")
+
+
+def declare(node: Node, kind: type[SettingsT]) -> SettingsT:
+    """Declare ``kind``'s fields as parameters (nested ones dotted) and read them.
+
+    Order of precedence: a parameter given to the node, the file named by parameter ``config``, the default.
+
+    Raises:
+        ConfigError: a parameter is unknown, of the wrong type, out of range or missing.
+    """
+    path = str(node.declare_parameter(CONFIG, "", ParameterDescriptor(
+        description="YAML file with this node's settings; parameters given one by one win over it", read_only=True
+    )).value)
+    base = _flatten(parse_settings(read_yaml(path), kind, path)) if path else {}
+    fields = dict(_leaves(kind))
+    _refuse_unknown(node, fields)
+    values: dict[str, Any] = {}
+    for name, info in fields.items():
+        default = base.get(name, None if info.is_required() else info.get_default(call_default_factory=True))
+        try:
+            value = node.declare_parameter(name, _to_ros(default, info), _descriptor(info)).value
+        except InvalidParameterTypeException as error:
+            raise ConfigError(f"{node.get_fully_qualified_name()}: parameter '{name}': {error}") from error
+        values[name] = value
+    return parse_settings(_nest(values), kind, node.get_fully_qualified_name())
+
+
+def on_change(node: Node, kind: type[SettingsT], apply: Callable[[SettingsT], None], dynamic: set[str]) -> None:
+    """Let ``dynamic`` parameters change while running: validated before, applied after; others refuse.
+
+    Args:
+        node: the node whose parameters ``declare`` declared.
+        kind: their settings class.
+        apply: called with the new settings once they are in force.
+        dynamic: names (or dotted prefixes) of parameters that may change.
+    """
+    fields = dict(_leaves(kind))
+
+    def changed(parameters: list[Parameter]) -> SettingsT:
+        values = {name: node.get_parameter(name).value for name in fields}
+        values.update({item.name: item.value for item in parameters if item.name in fields})
+        return parse_settings(_nest(values), kind, node.get_fully_qualified_name())
+
+    def validate(parameters: list[Parameter]) -> SetParametersResult:
+        for item in parameters:
+            if item.name in fields and not any(
+                item.name == name or item.name.startswith(name + ".") for name in dynamic
+            ):
+                return SetParametersResult(
+                    successful=False, reason=f"'{item.name}' is fixed once the node runs: set it and restart"
+                )
+        try:
+            changed(parameters)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def applied(parameters: list[Parameter]) -> None:
+        if any(item.name in fields for item in parameters):
+            apply(changed([]))
+
+    node.add_on_set_parameters_callback(validate)
+    node.add_post_set_parameters_callback(applied)
+
+
+def _refuse_unknown(node: Node, fields: dict[str, FieldInfo]) -> None:
+    # rclpy keeps parameters that were given but never declared only here; silence about them hides typing errors.
+    given = node._parameter_overrides
+    for name in given:
+        if name not in fields and name != CONFIG and not name.startswith(_BUILT_IN):
+            raise ConfigError(
+                f"{node.get_fully_qualified_name()}: unknown parameter '{name}'; there are {', '.join(fields)}"
+            )
+
+
+def _leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, info in kind.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _leaves(info.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info
+
+
+def _flatten(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            values.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            values[prefix + name] = value
+    return values
+
+
+def _nest(values: dict[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *parents, leaf = name.split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = value
+    return nested
+
+
+def _plain_type(info: FieldInfo) -> Any:
+    origin = get_origin(info.annotation)
+    if origin in (list, tuple):
+        return list
+    arguments = [item for item in get_args(info.annotation) if not isinstance(item, str)]
+    return info.annotation if isinstance(info.annotation, type) else (arguments[0] if arguments else str)
+
+
+_ROS_TYPES = {float: Parameter.Type.DOUBLE, int: Parameter.Type.INTEGER, bool: Parameter.Type.BOOL,
+              str: Parameter.Type.STRING}
+
+
+def _to_ros(default: Any, info: FieldInfo) -> Any:
+    if default is None:
+        return _ROS_TYPES[_plain_type(info)]
+    if isinstance(default, tuple):
+        return list(default)
+    return float(default) if _plain_type(info) is float else default
+
+
+def _descriptor(info: FieldInfo) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=info.description or "")
+    low = next((item.ge for item in info.metadata if isinstance(item, annotated_types.Ge)), None)
+    high = next((item.le for item in info.metadata if isinstance(item, annotated_types.Le)), None)
+    if low is not None and high is not None:
+        if _plain_type(info) is float:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+        elif _plain_type(info) is int:
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    choices = [item for item in get_args(info.annotation) if isinstance(item, str)]
+    if choices:
+        descriptor.additional_constraints = "one of " + ", ".join(choices)
+    return descriptor
