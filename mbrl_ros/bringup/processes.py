@@ -1,0 +1,118 @@
+"""Starting a graph's nodes as processes, watching them, and leaving none behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+
+from mbrl_ros.bringup.graph import PACKAGE, Graph, NodeSpec
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended by itself."""
+
+    executable: str
+    status: int
+    log: Path
+
+
+class Processes:
+    """The processes of a graph; a context manager that stops them all on the way out.
+
+    Each process is a session of its own, so that a Ctrl-C in the terminal reaches only the caller, which then
+    stops the nodes in order; and a child of a node cannot outlive it.
+
+    Args:
+        graph: what to run.
+        log_folder: where each node's output goes, one file per node.
+        environment: additions to the environment of the nodes.
+    """
+
+    def __init__(self, graph: Graph, log_folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self._graph = graph
+        self._log_folder = log_folder
+        self._environment = {**os.environ, **(environment or {})}
+        self._scratch = tempfile.TemporaryDirectory(prefix=f"{PACKAGE}_")
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Processes:
+        self._log_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for spec in self._graph.nodes:
+                self._processes[spec.executable] = self._start(spec)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def pid(self, executable: str) -> int:
+        """Process id of a node."""
+        return self._processes[executable].pid
+
+    def log(self, executable: str) -> Path:
+        """File with the output of a node."""
+        return self._log_folder / f"{executable}.log"
+
+    def ended(self) -> Ended | None:
+        """The first process that ended by itself, or None while all run."""
+        for name, process in self._processes.items():
+            if (status := process.poll()) is not None:
+                return Ended(name, status, self.log(name))
+        return None
+
+    def stop(self, patience_s: float = 5.0) -> dict[str, int]:
+        """Interrupt the nodes, planner and gate while the car still listens; kill what does not end in time.
+
+        Returns:
+            Exit status by executable; negative for a signal that ended it.
+        """
+        for name in reversed(self._processes):
+            process = self._processes[name]
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            deadline = time.monotonic() + patience_s
+            while process.poll() is None and time.monotonic() < deadline:
+                try:
+                    process.wait(timeout=0.1)
+                except subprocess.TimeoutExpired:
+                    continue
+            _kill_session(process)
+        self._scratch.cleanup()
+        return {name: process.wait() for name, process in self._processes.items()}
+
+    def _start(self, spec: NodeSpec) -> subprocess.Popen[bytes]:
+        parameters = Path(self._scratch.name) / f"{spec.executable}.yaml"
+        parameters.write_text(yaml.safe_dump({spec.executable: {"ros__parameters": dict(spec.parameters)}}))
+        remappings = [word for pair in spec.remappings.items() for word in ("-r", ":=".join(pair))]
+        command = [
+            sys.executable, "-m", f"{PACKAGE}.nodes.{spec.executable}",
+            "--ros-args", "--params-file", str(parameters), *remappings,
+        ]
+        with self.log(spec.executable).open("wb") as output:
+            return subprocess.Popen(
+                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
