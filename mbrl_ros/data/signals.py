@@ -1,0 +1,211 @@
+"""Messages of one topic as named columns over their header stamps, checked for values that cannot be true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from rosbags.highlevel import AnyReader, AnyReaderError
+
+from mbrl_ros.core.angles import yaw_from_quaternion
+from mbrl_ros.core.errors import DataError
+from mbrl_ros.data.bag import message_types
+
+OnBad = Literal["error", "drop"]
+"""What to do with a message that cannot be true: refuse the recording, or leave the message out and count it."""
+
+LARGEST: dict[str, float] = {
+    "x": 2e7,
+    "y": 2e7,
+    "vx": 150.0,
+    "vy": 150.0,
+    "speed": 150.0,
+    "yaw_rate": 50.0,
+    "steering_angle": 1.6,
+    "acceleration": 1000.0,
+}
+"""Magnitudes [SI] that no car reaches; x and y hold any UTM coordinate."""
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What one topic says, column by column.
+
+    Args:
+        topic: its name.
+        msgtype: its type, ``package/msg/Name``.
+        stamp_ns: [N] int64 header stamps [ns], strictly increasing.
+        columns: [N] float64 each, SI, by name: state entries (core.layout.STATE), ``speed``, ``gravity_x|y|z``.
+        frame_id: frame of the header.
+        child_frame_id: frame of an Odometry's twist, else empty.
+        reference_point: what a VehicleState says it describes, else empty.
+        notes: what was left out, each a sentence.
+    """
+
+    topic: str
+    msgtype: str
+    stamp_ns: np.ndarray
+    columns: dict[str, np.ndarray]
+    frame_id: str = ""
+    child_frame_id: str = ""
+    reference_point: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.stamp_ns)
+
+    def has(self, *names: str) -> bool:
+        """Whether the topic carries every one of ``names``."""
+        return all(name in self.columns for name in names)
+
+    def varies(self, *names: str) -> bool:
+        """Whether any of ``names`` takes more than one value; a field nobody fills stays at zero for ever."""
+        return any(name in self.columns and np.ptp(self.columns[name]) > 0 for name in names)
+
+    @property
+    def rate_hz(self) -> float:
+        """Messages per second, by the median time between them [Hz]."""
+        return float(1e9 / np.median(np.diff(self.stamp_ns)))
+
+
+Decoder = Callable[[Any], Sequence[float]]
+
+_QUATERNION = ("qx", "qy", "qz", "qw")
+
+
+def _pose(pose: Any) -> tuple[float, ...]:
+    q = pose.orientation
+    return pose.position.x, pose.position.y, q.x, q.y, q.z, q.w
+
+
+def _twist(twist: Any) -> tuple[float, ...]:
+    return twist.linear.x, twist.linear.y, twist.angular.z
+
+
+def _imu(message: Any) -> tuple[float, ...]:
+    a = message.linear_acceleration
+    return message.angular_velocity.z, a.x, a.x, a.y, a.z
+
+
+def _vehicle_state(m: Any) -> tuple[float, ...]:
+    return m.x, m.y, m.yaw, m.vx, m.vy, m.yaw_rate, m.steering_angle, m.acceleration
+
+
+_POSE = ("x", "y", *_QUATERNION)
+_TWIST = ("vx", "vy", "yaw_rate")
+
+DECODERS: dict[str, tuple[tuple[str, ...], Decoder]] = {
+    "nav_msgs/msg/Odometry": ((*_POSE, *_TWIST), lambda m: (*_pose(m.pose.pose), *_twist(m.twist.twist))),
+    "geometry_msgs/msg/PoseStamped": (_POSE, lambda m: _pose(m.pose)),
+    "geometry_msgs/msg/PoseWithCovarianceStamped": (_POSE, lambda m: _pose(m.pose.pose)),
+    "geometry_msgs/msg/TwistStamped": (_TWIST, lambda m: _twist(m.twist)),
+    "geometry_msgs/msg/TwistWithCovarianceStamped": (_TWIST, lambda m: _twist(m.twist.twist)),
+    "sensor_msgs/msg/Imu": (("yaw_rate", "acceleration", "gravity_x", "gravity_y", "gravity_z"), _imu),
+    "ackermann_msgs/msg/AckermannDriveStamped": (
+        ("steering_angle", "speed", "acceleration"),
+        lambda m: (m.drive.steering_angle, m.drive.speed, m.drive.acceleration),
+    ),
+    "mbrl_ros/msg/VehicleState": (
+        ("x", "y", "yaw", *_TWIST, "steering_angle", "acceleration"),
+        _vehicle_state,
+    ),
+}
+"""Readable message types: the columns each gives, and how."""
+
+
+def read_signals(reader: AnyReader, topics: Iterable[str], on_bad: OnBad = "error") -> dict[str, Signals]:
+    """Columns of each of ``topics`` in an open recording.
+
+    Raises:
+        DataError: a message has a zero, repeated or backward stamp, a value that is not finite or beyond
+            ``LARGEST``, or a quaternion that is none (with ``on_bad="drop"`` such messages are left out and
+            counted in ``notes``); or nothing usable is left.
+    """
+    connections = [c for c in reader.connections if c.topic in set(topics) and c.msgtype in DECODERS]
+    rows: dict[str, list[Sequence[float]]] = {c.topic: [] for c in connections}
+    stamps: dict[str, list[int]] = {c.topic: [] for c in connections}
+    newest: dict[str, Any] = {}
+    decoders = {c.topic: DECODERS[c.msgtype][1] for c in connections}
+    for connection, received_ns, raw in reader.messages(connections) if connections else ():
+        topic = connection.topic
+        try:
+            if connection.msgtype in reader.typestore.fielddefs:
+                message: Any = reader.deserialize(raw, connection.msgtype)
+            else:
+                message = message_types().deserialize_cdr(raw, connection.msgtype)
+        except (AnyReaderError, ValueError, IndexError) as error:
+            raise DataError(
+                f"topic '{topic}' at {received_ns * 1e-9:.3f} s (received): message cannot be decoded as "
+                f"{connection.msgtype}: {error}"
+            ) from error
+        stamp = message.header.stamp
+        stamps[topic].append(stamp.sec * 1_000_000_000 + stamp.nanosec)
+        rows[topic].append(decoders[topic](message))
+        newest[topic] = message
+    result = {}
+    for connection in connections:
+        topic = connection.topic
+        if topic in result or not rows[topic]:
+            continue
+        names = DECODERS[connection.msgtype][0]
+        values = np.asarray(rows[topic], dtype=float)
+        result[topic] = _checked(
+            Signals(
+                topic,
+                connection.msgtype,
+                np.asarray(stamps[topic], dtype=np.int64),
+                dict(zip(names, values.T)),
+                newest[topic].header.frame_id,
+                getattr(newest[topic], "child_frame_id", ""),
+                getattr(newest[topic], "reference_point", ""),
+            ),
+            on_bad,
+        )
+    return result
+
+
+def _checked(signals: Signals, on_bad: OnBad) -> Signals:
+    faults = _faults(signals)
+    bad = np.zeros(len(signals), dtype=bool)
+    notes: list[str] = []
+    for what, rows in faults:
+        new = rows & ~bad
+        if not new.any():
+            continue
+        first = int(np.flatnonzero(new)[0])
+        when = f"{signals.stamp_ns[first] * 1e-9:.3f} s (message {first})"
+        if on_bad == "error":
+            raise DataError(
+                f"topic '{signals.topic}' at {when}: {what}; {int(new.sum())} of {len(signals)} messages are so; "
+                "leave them out with on_bad='drop' (--on-bad drop), or choose another topic"
+            )
+        notes.append(f"{signals.topic}: left out {int(new.sum())} of {len(signals)} messages, {what}, first at {when}")
+        bad |= new
+    keep = ~bad
+    if keep.sum() < 2:
+        raise DataError(f"topic '{signals.topic}': {int(keep.sum())} usable messages of {len(signals)}; {notes}")
+    columns = {name: column[keep] for name, column in signals.columns.items()}
+    if set(_QUATERNION) <= set(columns):
+        columns["yaw"] = np.asarray(yaw_from_quaternion(*(columns.pop(name) for name in _QUATERNION)))
+    return replace(signals, stamp_ns=signals.stamp_ns[keep], columns=columns, notes=tuple(notes))
+
+
+def _faults(signals: Signals) -> list[tuple[str, np.ndarray]]:
+    """Each kind of fault with the [N] bool rows that have it."""
+    faults = [("the header stamp is zero", signals.stamp_ns == 0)]
+    for name, column in signals.columns.items():
+        faults.append((f"{name} is not finite", ~np.isfinite(column)))
+        if name in LARGEST:
+            absurd = np.abs(column) > LARGEST[name]
+            faults.append((f"{name} = {column[absurd][0]:.4g} is absurd" if absurd.any() else "", absurd))
+    if set(_QUATERNION) <= set(signals.columns):
+        norm = np.sqrt(sum(signals.columns[name] ** 2 for name in _QUATERNION))
+        faults.append(("the orientation is no unit quaternion", np.abs(norm - 1) > 0.01))
+    usable = ~np.any([rows for _, rows in faults], axis=0)
+    stamps = np.where(usable, signals.stamp_ns, 0)
+    newest_before = np.concatenate([[0], np.maximum.accumulate(stamps)[:-1]])
+    faults.append(("the stamp repeats", usable & (stamps == newest_before)))
+    faults.append(("the stamp goes backwards", usable & (stamps < newest_before)))
+    return faults
