@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, get_args, get_origin
 
 import annotated_types
@@ -14,7 +15,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -40,17 +41,20 @@ def declare(node: Node, kind: type[SettingsT]) -> SettingsT:
     path = str(node.declare_parameter(CONFIG, "", ParameterDescriptor(
         description="YAML file with this node's settings; parameters given one by one win over it", read_only=True
     )).value)
-    base = _flatten(parse_settings(read_yaml(path), kind, path)) if path else {}
+    base = _flatten(read_yaml(path)) if path else {}
     fields = dict(_leaves(kind))
-    _refuse_unknown(node, fields)
+    _refuse_unknown(base, fields, path)
+    # rclpy keeps parameters that were given but never declared only here; silence about them hides typing errors.
+    _refuse_unknown(node._parameter_overrides, fields, node.get_fully_qualified_name())
     values: dict[str, Any] = {}
     for name, info in fields.items():
         default = base.get(name, None if info.is_required() else info.get_default(call_default_factory=True))
         try:
             value = node.declare_parameter(name, _to_ros(default, info), _descriptor(info)).value
-        except InvalidParameterTypeException as error:
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             raise ConfigError(f"{node.get_fully_qualified_name()}: parameter '{name}': {error}") from error
-        values[name] = value
+        if value is not None:
+            values[name] = value
     return parse_settings(_nest(values), kind, node.get_fully_qualified_name())
 
 
@@ -92,14 +96,12 @@ def on_change(node: Node, kind: type[SettingsT], apply: Callable[[SettingsT], No
     node.add_post_set_parameters_callback(applied)
 
 
-def _refuse_unknown(node: Node, fields: dict[str, FieldInfo]) -> None:
-    # rclpy keeps parameters that were given but never declared only here; silence about them hides typing errors.
-    given = node._parameter_overrides
+def _refuse_unknown(given: Iterable[str], fields: dict[str, FieldInfo], where: str) -> None:
     for name in given:
         if name not in fields and name != CONFIG and not name.startswith(_BUILT_IN):
-            raise ConfigError(
-                f"{node.get_fully_qualified_name()}: unknown parameter '{name}'; there are {', '.join(fields)}"
-            )
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(fields)}"
+            raise ConfigError(f"{where}: unknown parameter '{name}'; {hint}")
 
 
 def _leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -110,11 +112,10 @@ def _leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
             yield prefix + name, info
 
 
-def _flatten(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
+def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, BaseModel):
+    for name, value in (data or {}).items():
+        if isinstance(value, dict):
             values.update(_flatten(value, f"{prefix}{name}."))
         else:
             values[prefix + name] = value
