@@ -44,7 +44,7 @@ def covered(time_s: np.ndarray, grid_s: np.ndarray, longest_s: float, held: bool
 def runs(mask: np.ndarray) -> list[slice]:
     """The unbroken stretches of True in ``mask`` [G]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
-    return [slice(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2])]
+    return [slice(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def low_pass(values: np.ndarray, dt: float, cutoff_hz: float) -> np.ndarray:

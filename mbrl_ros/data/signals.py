@@ -156,7 +156,7 @@ def read_signals(reader: AnyReader, topics: Iterable[str], on_bad: OnBad = "erro
                 topic,
                 connection.msgtype,
                 np.asarray(stamps[topic], dtype=np.int64),
-                dict(zip(names, values.T)),
+                dict(zip(names, values.T, strict=True)),
                 newest[topic].header.frame_id,
                 getattr(newest[topic], "child_frame_id", ""),
                 getattr(newest[topic], "reference_point", ""),

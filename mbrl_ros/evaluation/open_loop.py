@@ -1,0 +1,254 @@
+"""Open-loop scores: predict from many starts with the recorded controls, compare with what was driven.
+
+Position errors follow the usual definitions: over all starts that have the whole horizon, ADE is the mean
+distance between predicted and driven position over the horizon's steps (the start itself not counted), FDE the
+mean distance at its end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mbrl_ros.core.angles import wrap_angle
+from mbrl_ros.core.errors import DataError
+from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, YAW, Layout, ReferencePoint, X, Y
+from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.evaluation.splits import Interval
+
+HORIZONS_S = (0.1, 0.5, 1.0, 2.0)
+START_EVERY_S = 0.2
+EVERYWHERE: tuple[Interval, ...] = ((-math.inf, math.inf),)
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Windows:
+    """N starts in one recording, P steps of history before each and H steps of driving after it.
+
+    Args:
+        states: [N, P + H + 1, 8] recorded states, the start in row P; NaN where nothing is recorded and
+            beyond the end of the held-out part.
+        commands: [N, P + H, A] commands as they were sent; beyond the end the last one is held.
+        measured: [N, 8] which entries the recording measures, copies of a command not counted.
+        time_s: [N] stamps of the starts [s].
+        past: P.
+        dt: sample time [s].
+        action_layout: names and units of the A entries.
+        reference_point: what position and velocity describe.
+        source: the recording.
+    """
+
+    states: torch.Tensor
+    commands: torch.Tensor
+    measured: torch.Tensor
+    time_s: np.ndarray
+    past: int
+    dt: float
+    action_layout: Layout
+    reference_point: ReferencePoint
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @property
+    def start(self) -> torch.Tensor:
+        """[N, 8] states at the starts."""
+        return self.states[:, self.past]
+
+    @property
+    def driven(self) -> torch.Tensor:
+        """[N, H + 1, 8] what happened, the start included."""
+        return self.states[:, self.past :]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Something that predicts driving.
+
+    Args:
+        name: in tables and files.
+        predict: windows to [N, H + 1, 8] predicted states, the start included; NaN in entries it says nothing of.
+        past_s: history it needs before a start [s].
+    """
+
+    name: str
+    predict: Callable[[Windows], torch.Tensor]
+    past_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one predictor does over one horizon.
+
+    Args:
+        model: the predictor's name.
+        horizon_s: [s].
+        ade_m: mean position error over the horizon's steps [m]; infinite where a prediction was not finite.
+        fde_m: mean position error at the horizon's end [m]; likewise.
+        starts: number of predictions.
+        diverged: number of predictions that were not finite.
+        ade_interval_m: 95 % confidence interval of ``ade_m``, by a bootstrap over blocks of starts.
+        fde_interval_m: of ``fde_m``.
+        rmse: root mean square error at the horizon's end by state entry, in its unit; angles wrapped, entries
+            left out that are not recorded or not predicted.
+    """
+
+    model: str
+    horizon_s: float
+    ade_m: float
+    fde_m: float
+    starts: int
+    diverged: int
+    ade_interval_m: tuple[float, float]
+    fde_interval_m: tuple[float, float]
+    rmse: dict[str, float]
+
+
+def cut_windows(
+    drive: Drive,
+    held_out: Sequence[Interval] = EVERYWHERE,
+    *,
+    horizons_s: Sequence[float] = HORIZONS_S,
+    start_every_s: float = START_EVERY_S,
+    min_speed: float = 0.0,
+    past_s: float = 0.0,
+) -> Windows:
+    """Starts every ``start_every_s`` from the beginning of each held-out part, where vx > ``min_speed``.
+
+    A start has at least the shortest horizon ahead of it inside its part and without a gap; longer ones are
+    scored where they fit. History may lie before the part (it is input, not target) but not across a gap.
+
+    Raises:
+        DataError: there is no such start.
+    """
+    steps = [_steps(horizon_s, drive.dt) for horizon_s in horizons_s]
+    shortest, longest = min(steps), max(steps)
+    past = math.ceil(past_s / drive.dt - 1e-9)
+    every = max(1, round(start_every_s / drive.dt))
+    states, commands, measured, times = [], [], [], []
+    fastest = -math.inf
+    for segment in drive.segments:
+        for start_s, end_s in held_out:
+            inside = np.flatnonzero((segment.time_s >= start_s) & (segment.time_s < end_s))
+            if not len(inside):
+                continue
+            first, end = int(inside[0]), int(inside[-1]) + 1
+            fastest = max(fastest, float(np.nanmax(segment.state[first:end, VX], initial=-math.inf)))
+            rows = np.arange(first, end - shortest, every)
+            rows = rows[(rows >= past) & (segment.state[rows, VX] > min_speed)]
+            around = rows[:, None] + np.arange(-past, longest + 1)
+            state = segment.state[np.minimum(around, end - 1)].copy()
+            state[around >= end] = np.nan
+            states.append(state)
+            commands.append(segment.action[np.minimum(around[:, :-1], end - 1)])
+            measured.append(np.tile(_measured(segment), (len(rows), 1)))
+            times.append(segment.time_s[rows])
+    if not sum(map(len, times)):
+        raise DataError(
+            f"{drive.source}: no start with vx > {min_speed:g} m/s and {shortest * drive.dt:g} s of driving after it "
+            f"in the part to score (fastest there: {fastest:.2f} m/s); lower --min-speed or the horizon"
+        )
+    return Windows(
+        torch.from_numpy(np.concatenate(states)),
+        torch.from_numpy(np.concatenate(commands)),
+        torch.from_numpy(np.concatenate(measured)),
+        np.concatenate(times),
+        past,
+        drive.dt,
+        drive.segments[0].action_layout,
+        drive.reference_point,
+        drive.source,
+    )
+
+
+def position_errors(predicted: torch.Tensor, windows: Windows) -> np.ndarray:
+    """[N, H + 1] distance [m] between predicted and driven position.
+
+    Infinite from the first step on where a prediction is not finite; NaN beyond the end of the driving.
+    """
+    driven = windows.driven[..., [X, Y]]
+    error = torch.linalg.vector_norm(predicted[..., [X, Y]] - driven, dim=-1)
+    lost = torch.cummax((~torch.isfinite(predicted[..., [X, Y]]).all(-1)).to(torch.int8), dim=1).values.bool()
+    error = torch.where(lost, math.inf, error)
+    return torch.where(torch.isnan(driven).any(-1), math.nan, error).numpy()
+
+
+def scores(
+    name: str,
+    predicted: torch.Tensor,
+    windows: Windows,
+    horizons_s: Sequence[float] = HORIZONS_S,
+    *,
+    start_every_s: float = START_EVERY_S,
+    seed: int = 0,
+) -> list[Score]:
+    """Scores of one predictor's ``predicted`` states [N, H + 1, 8] by horizon; the seed is the bootstrap's."""
+    errors = position_errors(predicted, windows)
+    difference = (predicted - windows.driven).clone()
+    difference[..., YAW] = wrap_angle(difference[..., YAW])
+    result = []
+    for horizon_s in horizons_s:
+        end = _steps(horizon_s, windows.dt)
+        whole = ~np.isnan(errors[:, end])
+        if not whole.any():
+            raise DataError(f"{windows.source}: no start has {horizon_s:g} s of driving after it; shorten the horizon")
+        average, final = errors[whole, 1 : end + 1].mean(axis=1), errors[whole, end]
+        block = max(1, round(horizon_s / start_every_s))
+        squares = (difference[torch.from_numpy(whole), end] ** 2).mean(dim=0).numpy()
+        result.append(
+            Score(
+                name,
+                horizon_s,
+                float(average.mean()),
+                float(final.mean()),
+                int(whole.sum()),
+                int(np.isinf(final).sum()),
+                mean_interval(average, block, seed),
+                mean_interval(final, block, seed),
+                {n: float(np.sqrt(s)) for n, s in zip(STATE.names, squares, strict=True) if not np.isnan(s)},
+            )
+        )
+    return result
+
+
+def mean_interval(values: np.ndarray, block: int, seed: int) -> tuple[float, float]:
+    """95 % interval of the mean of ``values`` [N], by the moving-block bootstrap (Künsch 1989).
+
+    Predictions from neighbouring starts overlap and err together, so blocks of ``block`` successive values are
+    drawn instead of single ones.
+    """
+    if not np.isfinite(values).all():
+        return math.nan, math.nan
+    block = min(block, len(values))
+    draws = math.ceil(len(values) / block)
+    sums = np.convolve(values, np.ones(block), mode="valid")
+    starts = np.random.default_rng(seed).integers(len(sums), size=(_RESAMPLES, draws))
+    low, high = np.percentile(sums[starts].sum(axis=1) / (draws * block), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def default_min_speed(drive: Drive) -> float:
+    """3 m/s, or for a small car a fifth of the speed that it exceeds for one twentieth of the time [m/s]."""
+    vx = np.concatenate([segment.state[:, VX] for segment in drive.segments])
+    return min(3.0, max(0.0, 0.2 * float(np.percentile(vx, 95))))
+
+
+def _steps(horizon_s: float, dt: float) -> int:
+    return max(1, round(horizon_s / dt))
+
+
+def _measured(segment: Segment) -> np.ndarray:
+    """[8] bool: recorded, and not merely a copy of what is taken for the action."""
+    measured = segment.observed.copy()
+    for column, action in ((STEERING_ANGLE, 0), (ACCELERATION, 1)):
+        same_unit = STATE.units[column] == segment.action_layout.units[action]
+        if same_unit and np.allclose(segment.state[:, column], segment.action[:, action], atol=1e-9):
+            measured[column] = False
+    return measured
