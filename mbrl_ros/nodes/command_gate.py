@@ -11,6 +11,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from mbrl_ros.core.command_gate import CommandGate, GateSettings, Mode
 from mbrl_ros.core.config import Settings, read_settings
+from mbrl_ros.core.rate import RateMonitor
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.messages import command_of, drive_message, to_seconds
@@ -21,6 +22,8 @@ class CommandGateSettings(Settings):
     """Parameters of the command_gate node."""
 
     vehicle: str = Field(description="path of the vehicle's YAML, whose limits are enforced")
+    control_rate_hz: float = Field(50.0, ge=5.0, le=200.0, description="rate that commands are expected at")
+    slot_tolerance_s: float = Field(0.005, gt=0.0, description="how far from its slot a command still keeps the rate")
     watchdog_rate_hz: float = Field(50.0, ge=20.0, le=200.0, description="rate of the check for silence")
     gate: GateSettings = Field(default_factory=GateSettings, description="timeouts and policy")
 
@@ -36,6 +39,7 @@ class CommandGateNode:
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._silence_s = 0.9 / settings.watchdog_rate_hz
         self._sent_s = float("-inf")
+        self._rate = RateMonitor(1.0 / settings.control_rate_hz, settings.slot_tolerance_s)
         self._drive = self.node.create_publisher(AckermannDriveStamped, "/drive", quality.COMMAND)
         self._diagnostics = diagnostics.Diagnostics(self.node, "commands", self._report)
         self.node.create_subscription(AckermannDriveStamped, "command", self._on_command, quality.COMMAND)
@@ -75,6 +79,10 @@ class CommandGateNode:
             self.node.get_logger().warning(f"command refused: {refusal}", throttle_duration_sec=1.0)
             return
         self._send()
+        if self.gate.mode is Mode.DRIVING:
+            self._rate.cycle(self._sent_s)
+        else:
+            self._rate.interrupt()
 
     def _on_watchdog(self) -> None:
         # Commands are passed on as they arrive; this timer only speaks where they do not.
@@ -132,7 +140,10 @@ class CommandGateNode:
             Mode.BRAKING: diagnostics.ERROR,
             Mode.STOPPED_BY_OPERATOR: diagnostics.ERROR,
         }[mode]
-        return level, f"{mode.value}: {self.gate.reason}" if self.gate.reason else mode.value, self.gate.counters
+        message = f"{mode.value}: {self.gate.reason}" if self.gate.reason else mode.value
+        return level, message, {
+            **self.gate.counters, "cycles": self._rate.cycles, "cycles in their slot": self._rate.kept
+        }
 
 
 def main() -> None:
