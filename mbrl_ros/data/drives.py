@@ -14,6 +14,7 @@ from mbrl_ros.core.layout import ACTIONS, STATE, DriveCommand, Layout, Reference
 from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.data import resampling
 from mbrl_ros.data.bag import open_bag, source_hash
+from mbrl_ros.data.consistency import contradictions
 from mbrl_ros.data.signals import OnBad, Signals, read_signals
 from mbrl_ros.data.topics import Sources, TopicMapping, choose
 
@@ -93,6 +94,7 @@ def read_drive(
             f"cut into {len(segments)} segments where a topic is silent for longer than {max_gap_s} s "
             f"(commands: {max_hold_s} s); {len(grid) - sum(map(len, segments))} of {len(grid)} rows lost"
         )
+    notes += contradictions(segments, dt)
     notes.append(f"resampled to {rate:g} Hz: measurements interpolated linearly, commands held")
     if sources.acceleration is None:
         notes.append(f"acceleration: no topic measures it, backward difference of vx over {_DERIVATIVE_S} s")

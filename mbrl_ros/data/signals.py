@@ -28,6 +28,8 @@ LARGEST: dict[str, float] = {
 }
 """Magnitudes [SI] that no car reaches; x and y hold any UTM coordinate."""
 
+_LARGEST_TILT_DEG = 45.0
+
 
 @dataclass(frozen=True)
 class Signals:
@@ -188,7 +190,14 @@ def _checked(signals: Signals, on_bad: OnBad) -> Signals:
         raise DataError(f"topic '{signals.topic}': {int(keep.sum())} usable messages of {len(signals)}; {notes}")
     columns = {name: column[keep] for name, column in signals.columns.items()}
     if set(_QUATERNION) <= set(columns):
-        columns["yaw"] = np.asarray(yaw_from_quaternion(*(columns.pop(name) for name in _QUATERNION)))
+        qx, qy, qz, qw = (columns.pop(name) for name in _QUATERNION)
+        columns["yaw"] = np.asarray(yaw_from_quaternion(qx, qy, qz, qw))
+        tilt = np.degrees(np.arccos(np.clip(np.median(1 - 2 * (qx**2 + qy**2)), -1.0, 1.0)))
+        if tilt > _LARGEST_TILT_DEG:
+            notes.append(
+                f"{signals.topic}: its frame is tilted by {tilt:.0f} degrees (median), so its yaw is no heading "
+                "and its x no forward; REP-103 wants x forward, y left, z up"
+            )
     return replace(signals, stamp_ns=signals.stamp_ns[keep], columns=columns, notes=tuple(notes))
 
 
