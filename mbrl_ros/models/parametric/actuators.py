@@ -13,47 +13,43 @@ import torch
 from mbrl_ros.core.layout import DriveCommand
 from mbrl_ros.models.parametric.parameters import ParameterSpec, Table, table
 
-STEERING: Table = table(
+ACTUATORS: Table = table(
     ParameterSpec("steering_scale", "1", 1.0, 0.02, 5.0, "road wheel angle per commanded angle"),
     ParameterSpec("steering_offset", "rad", 0.0, -0.3, 0.3, "road wheel angle at a command of zero"),
-    ParameterSpec(
-        "steering_lag", "s", 0.0, 0.0, 1.0, "time constant of the steering actuator; 0 is immediate", optional=True
-    ),
-    ParameterSpec(
-        "steering_rate_limit", "rad/s", math.inf, 0.05, 50.0, "fastest change of the road wheel angle", optional=True
-    ),
+    ParameterSpec("steering_lag", "s", 0.0, 0.0, 1.0, "steering's time constant; 0 is immediate", optional=True),
+    ParameterSpec("steering_rate_limit", "rad/s", math.inf, 0.05, 50.0, "fastest steering", optional=True),
     ParameterSpec("steering_delay", "s", 0.0, 0.0, 1.0, "transport delay of the steering command"),
+    ParameterSpec("drive_lag", "s", 0.0, 0.0, 2.0, "drive train's time constant; 0 is immediate", optional=True),
+    ParameterSpec("drive_rate_limit", "m/s^3", math.inf, 0.5, 500.0, "fastest change of acceleration", optional=True),
     ParameterSpec("drive_delay", "s", 0.0, 0.0, 1.0, "transport delay of the drive command"),
-    ParameterSpec("drive_lag", "s", 0.0, 0.0, 2.0, "time constant of the drive train; 0 is immediate", optional=True),
 )
 """Parameters that every parametric model has."""
 
 DRIVE: dict[DriveCommand, Table] = {
     "acceleration": table(
-        ParameterSpec("acceleration_scale", "1", 1.0, 0.1, 5.0, "drive acceleration per commanded acceleration"),
-        ParameterSpec("acceleration_offset", "m/s^2", 0.0, -3.0, 3.0, "drive acceleration at a command of zero"),
+        ParameterSpec("acceleration_scale", "1", 1.0, 0.1, 5.0, "acceleration per commanded acceleration"),
+        ParameterSpec("acceleration_offset", "m/s^2", 0.0, -3.0, 3.0, "acceleration at a command of zero"),
     ),
     "speed": table(
         ParameterSpec("speed_scale", "1", 1.0, 0.2, 5.0, "speed reached per commanded speed"),
-        ParameterSpec("speed_gain", "1/s", 5.0, 0.1, 50.0, "rate at which the speed controller closes the error"),
-        ParameterSpec("max_acceleration", "m/s^2", 10.0, 0.3, 50.0, "strongest acceleration of the speed controller"),
-        ParameterSpec("max_braking", "m/s^2", 10.0, 0.3, 50.0, "strongest deceleration of the speed controller"),
+        ParameterSpec("speed_gain", "1/s", 5.0, 0.1, 50.0, "rate at which the controller closes a speed error"),
+        ParameterSpec("max_acceleration", "m/s^2", 10.0, 0.3, 50.0, "the speed controller's strongest acceleration"),
+        ParameterSpec("max_braking", "m/s^2", 10.0, 0.3, 50.0, "the speed controller's strongest deceleration"),
     ),
     "duty": table(
-        ParameterSpec("motor_gain", "m/s^2", 8.0, 0.1, 60.0, "acceleration at full duty and standstill (Cm1 / m)"),
-        ParameterSpec("motor_damping", "1/s", 1.0, 0.0, 20.0, "loss of it per speed, back-EMF (Cm2 / m)"),
+        ParameterSpec("motor_gain", "m/s^2", 8.0, 0.1, 60.0, "acceleration at full duty and standstill, Cm1"),
+        ParameterSpec("motor_damping", "1/s", 1.0, 0.0, 20.0, "what of it each m/s takes away, Cm2"),
     ),
 }
 """Further parameters by what the drive command means."""
 
 RESISTANCE: Table = table(
-    ParameterSpec(
-        "rolling_resistance", "m/s^2", 0.0, 0.0, 5.0, "deceleration of a rolling car (Cr0 / m)", optional=True
-    ),
-    ParameterSpec("drag", "1/m", 0.0, 0.0, 1.0, "deceleration per squared speed (Cr2 / m)", optional=True),
+    ParameterSpec("rolling_resistance", "m/s^2", 0.0, 0.0, 5.0, "deceleration of a rolling car, Cr0", optional=True),
+    ParameterSpec("drag", "1/m", 0.0, 0.0, 1.0, "deceleration per squared speed, Cr2", optional=True),
 )
+"""What slows the car whatever is commanded."""
 
-_SHORTEST_LAG_S = 1e-6  # below, an exponential has long decayed; keeps gradients finite at a lag of zero
+_SHORTEST_LAG_S = 1e-6  # keeps gradients finite where a fit arrives at zero
 _ROLLING_SPEED_MPS = 0.1  # rolling resistance fades in over this speed, so that it never moves a standing car
 
 
@@ -73,7 +69,8 @@ def lagged(
     (ramp, then hold); between them it interpolates.
 
     Args:
-        value, target: [...].
+        value: [...] at the start.
+        target: [...] held during ``h``.
         h: duration [s] > 0.
         lag: time constant [s]; None is immediate.
         rate_limit: [1/s]; None is unlimited.
@@ -82,7 +79,7 @@ def lagged(
         return target, target
     error = target - value
     if lag is None:
-        change, weight = error, torch.ones_like(error)
+        change, weight = error, torch.ones(())
     else:
         lag = lag.clamp_min(_SHORTEST_LAG_S)
         closed = -torch.expm1(-h / lag)
@@ -95,17 +92,13 @@ def lagged(
 
 
 def drive_target(
-    drive: DriveCommand,
-    p: Mapping[str, torch.Tensor],
-    command: torch.Tensor,
-    vx: torch.Tensor,
-    h: float | torch.Tensor,
+    drive: DriveCommand, p: Mapping[str, torch.Tensor], command: torch.Tensor, vx: torch.Tensor, h: float | torch.Tensor
 ) -> torch.Tensor:
     """Drive acceleration [m/s^2] that ``command`` asks for, held over the next ``h`` seconds.
 
     ``speed``: first-order approach with saturation, ``clip((1 - exp(-gain h)) / h (command - vx))``, which
     without a drive lag reproduces the exact exponential at any step length. ``duty``:
-    ``(Cm1 - Cm2 vx) d`` (Liniger et al. 2015, eq. 3), its resistance being `resistance`.
+    ``(Cm1 - Cm2 vx) d`` (Liniger et al. 2015, eq. 3), the rest of which is `resisted`.
     """
     if drive == "acceleration":
         return p["acceleration_scale"] * command + p["acceleration_offset"]
@@ -116,11 +109,10 @@ def drive_target(
     return (p["motor_gain"] - p["motor_damping"] * vx) * command
 
 
-def resistance(p: Mapping[str, torch.Tensor], vx: torch.Tensor) -> torch.Tensor | float:
-    """Deceleration [m/s^2] by rolling and drag, signed like ``vx``; 0.0 where the model has neither."""
-    total: torch.Tensor | float = 0.0
+def resisted(acceleration: torch.Tensor, p: Mapping[str, torch.Tensor], vx: torch.Tensor) -> torch.Tensor:
+    """``acceleration`` [m/s^2] less what rolling and drag take from it; unchanged where the model has neither."""
     if "rolling_resistance" in p:
-        total = total + p["rolling_resistance"] * torch.tanh(vx / _ROLLING_SPEED_MPS)
+        acceleration = acceleration - p["rolling_resistance"] * torch.tanh(vx / _ROLLING_SPEED_MPS)
     if "drag" in p:
-        total = total + p["drag"] * vx * vx.abs()
-    return total
+        acceleration = acceleration - p["drag"] * vx * vx.abs()
+    return acceleration

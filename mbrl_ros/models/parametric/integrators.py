@@ -25,12 +25,12 @@ def rk4(derivative: Derivative, state: Columns, h: float | torch.Tensor) -> Colu
     k2 = derivative(_along(state, k1, h / 2))
     k3 = derivative(_along(state, k2, h / 2))
     k4 = derivative(_along(state, k3, h))
-    slope = tuple(a + 2 * (b + c) + d for a, b, c, d in zip(k1, k2, k3, k4))
+    slope = tuple(a + 2 * (b + c) + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True))
     return _along(state, slope, h / 6)
 
 
 def _along(state: Columns, slope: Columns, h: float | torch.Tensor) -> Columns:
-    return tuple(value + h * rate for value, rate in zip(state, slope))
+    return tuple(value + h * rate for value, rate in zip(state, slope, strict=True))
 
 
 INTEGRATORS: dict[Integrator, Callable[[Derivative, Columns, float | torch.Tensor], Columns]] = {

@@ -7,9 +7,9 @@ from functools import partial
 import torch
 
 from mbrl_ros.core.layout import ReferencePoint
-from mbrl_ros.models.parametric.actuators import DRIVE, RESISTANCE, STEERING, resistance
+from mbrl_ros.models.parametric.actuators import ACTUATORS, DRIVE, RESISTANCE, resisted
 from mbrl_ros.models.parametric.integrators import INTEGRATORS, Columns
-from mbrl_ros.models.parametric.model import Config, Equations, Held, ParametricModel, Parameters
+from mbrl_ros.models.parametric.model import Config, Equations, Held, Parameters, ParametricModel
 from mbrl_ros.models.parametric.parameters import ParameterSpec, Table, table
 
 WHEELBASE = ParameterSpec("wheelbase", "m", 0.33, 0.02, 10.0, "distance between the axles (L)")
@@ -24,7 +24,7 @@ UNDERSTEER = ParameterSpec(
 def parameters(config: Config) -> Table:
     """Every parameter that the kinematic bicycle can have in a configuration."""
     centre = table(REAR_FRACTION) if config.reference_point == "cg" else {}
-    return table(WHEELBASE) | centre | table(UNDERSTEER) | STEERING | DRIVE[config.drive] | RESISTANCE
+    return table(WHEELBASE) | centre | table(UNDERSTEER) | ACTUATORS | DRIVE[config.drive] | RESISTANCE
 
 
 def reference_lever(p: Parameters, reference_point: ReferencePoint) -> torch.Tensor:
@@ -36,9 +36,7 @@ def reference_lever(p: Parameters, reference_point: ReferencePoint) -> torch.Ten
     return p["rear_fraction"] * p["wheelbase"]
 
 
-def integrate(
-    p: Parameters, config: Config, state: Columns, held: Held, h: float | torch.Tensor
-) -> Columns:
+def integrate(p: Parameters, config: Config, state: Columns, held: Held, h: float | torch.Tensor) -> Columns:
     """(x, y, yaw, vx, vy, yaw_rate) after ``h`` seconds.
 
     In body velocities one form serves all three reference points, which share ``vx``:
@@ -57,7 +55,7 @@ def integrate(
         yaw_rate = yaw_rate_of(vx, held.tan_steering)
         vy = lever * yaw_rate
         cos, sin = torch.cos(yaw), torch.sin(yaw)
-        return vx * cos - vy * sin, vx * sin + vy * cos, yaw_rate, held.acceleration - resistance(p, vx)
+        return (vx * cos - vy * sin, vx * sin + vy * cos, yaw_rate, resisted(held.acceleration, p, vx))
 
     x, y, yaw, vx = INTEGRATORS[config.integrator](derivative, state[:4], h)
     yaw_rate = yaw_rate_of(vx, held.tan_steering_end)

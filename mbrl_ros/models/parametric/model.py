@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import get_args
 
 import torch
@@ -54,12 +54,14 @@ class Held:
     """What acts during one substep, from the actuators.
 
     Args:
-        tan_steering: [...] tangent of the mean road wheel angle.
+        steering: [...] mean road wheel angle [rad].
+        tan_steering: [...] its tangent.
         tan_steering_end: [...] tangent of the road wheel angle at the end.
         steering_change: [...] change of the road wheel angle [rad].
         acceleration: [...] mean acceleration the drive train delivers [m/s^2].
     """
 
+    steering: torch.Tensor
     tan_steering: torch.Tensor
     tan_steering_end: torch.Tensor
     steering_change: torch.Tensor
@@ -134,11 +136,11 @@ class ParametricModel(torch.nn.Module):
 
     def parameters_by_name(self) -> dict[str, torch.Tensor]:
         """The parameters in force; optional ones at their default are not among them."""
-        return dict(self.named_parameters())
+        return dict(self.named_parameters(remove_duplicate=False))
 
     def values(self) -> dict[str, float]:
         """The parameters in force as numbers."""
-        return {name: float(value) for name, value in self.named_parameters()}
+        return {name: float(value) for name, value in self.parameters_by_name().items()}
 
     def with_parameters(self, parameters: Mapping[str, float]) -> ParametricModel:
         """A copy with some parameters replaced, or an optional one brought in or taken out.
@@ -166,34 +168,26 @@ class ParametricModel(torch.nn.Module):
     def _advance(self, state: torch.Tensor, action: torch.Tensor, dt: float | torch.Tensor) -> torch.Tensor:
         p = self.parameters_by_name()
         h = dt / self.config.substeps
-        *motion, steering, acceleration = state.unbind(-1)
+        x, y, yaw, vx, vy, yaw_rate, steering, acceleration = state.unbind(-1)
         steering_command, drive_command = action.unbind(-1)
         steering_target = p["steering_scale"] * steering_command + p["steering_offset"]
-        columns: Columns = tuple(motion)
+        columns: Columns = (x, y, yaw, vx, vy, yaw_rate)
         for _ in range(self.config.substeps):
             wanted = drive_target(self.config.drive, p, drive_command, columns[3], h)
-            acceleration, mean_acceleration = lagged(acceleration, wanted, h, p.get("drive_lag"))
+            acceleration, mean_acceleration = lagged(
+                acceleration, wanted, h, p.get("drive_lag"), p.get("drive_rate_limit")
+            )
             end, mean = lagged(steering, steering_target, h, p.get("steering_lag"), p.get("steering_rate_limit"))
             tangent = torch.tan(mean)
             tangent_end = tangent if end is mean else torch.tan(end)
-            held = Held(tangent, tangent_end, end - steering, mean_acceleration)
+            held = Held(mean, tangent, tangent_end, end - steering, mean_acceleration)
             columns = self.equations.integrate(p, self.config, columns, held, h)
             steering = end
         return torch.stack([*torch.broadcast_tensors(*columns, steering, acceleration)], dim=-1)
 
     def _copy(self, values: Mapping[str, float], config: Config) -> ParametricModel:
         like = next(self.parameters())
-        model = ParametricModel(
-            self.equations,
-            values,
-            dt=config.dt,
-            drive=config.drive,
-            reference_point=config.reference_point,
-            integrator=config.integrator,
-            substeps=config.substeps,
-            dtype=like.dtype,
-        )
-        return model.to(like.device)
+        return ParametricModel(self.equations, values, dtype=like.dtype, **asdict(config)).to(like.device)
 
 
 def _require_step(dt: float) -> None:
