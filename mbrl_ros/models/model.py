@@ -22,8 +22,11 @@ class DynamicsModel(Protocol):
     action_layout: Layout
     reference_point: ReferencePoint
     dt: float
-    delay: torch.Tensor
-    """[A] transport delay of each action [s]."""
+
+    @property
+    def delay(self) -> torch.Tensor:
+        """[A] transport delay of each action [s]."""
+        ...
 
     def __call__(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """[..., S], [..., A] -> [..., S] state after ``dt``."""

@@ -140,7 +140,7 @@ class ParametricModel(torch.nn.Module):
 
     def values(self) -> dict[str, float]:
         """The parameters in force as numbers."""
-        return {name: float(value) for name, value in self.parameters_by_name().items()}
+        return {name: value.item() for name, value in self.parameters_by_name().items()}
 
     def with_parameters(self, parameters: Mapping[str, float]) -> ParametricModel:
         """A copy with some parameters replaced, or an optional one brought in or taken out.
