@@ -1,0 +1,182 @@
+"""`mbrl drive`: the driving graph in processes of its own, watched live."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from mbrl_ros.bringup.graph import SimulationOptions, config_file, help_of, simulation_graph
+from mbrl_ros.bringup.processes import Processes
+from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.core.lap import Lap
+from mbrl_ros.core.track import Track
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.data.writing import BagWriter
+from mbrl_ros.evaluation.drive_log import DriveLog, DriveSummary
+
+if TYPE_CHECKING:
+    from mbrl_ros.cli.drive_monitor import DriveMonitor
+
+_HELP = {name: text for name, (_, text) in help_of(SimulationOptions).items()}
+_REFRESH_S = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished drive: its figures, everything that was collected, and why it ended early (or an empty string)."""
+
+    summary: DriveSummary
+    log: DriveLog
+    failure: str
+
+
+def drive(
+    vehicle: Annotated[str, typer.Option(help=_HELP["vehicle"])] = "f1tenth",
+    track: Annotated[str, typer.Option(help=_HELP["track"])] = "demo",
+    planner: Annotated[str, typer.Option(help=_HELP["planner"])] = "mppi_f1tenth",
+    model: Annotated[str, typer.Option(help=_HELP["model"])] = "",
+    plant: Annotated[str, typer.Option(help=_HELP["plant"])] = "",
+    laps: Annotated[int, typer.Option(min=1, help="laps to complete")] = 3,
+    seed: Annotated[int, typer.Option(help=_HELP["seed"])] = 0,
+    real_time_factor: Annotated[float, typer.Option(min=0.01, help=_HELP["real_time_factor"])] = 1.0,
+    timeout_s: Annotated[float, typer.Option(min=1.0, help="give up after this much wall time [s]")] = 600.0,
+    record: Annotated[Path | None, typer.Option(help="folder to write a rosbag2 of the run to")] = None,
+    log_folder: Annotated[Path | None, typer.Option(help="folder for the nodes' output")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
+) -> None:
+    """Drive laps in simulation: real nodes in separate processes over DDS, with a live table.
+
+    Ctrl-C stops everything; so does the end of any node. Exit status: 0 when the laps were completed, 1 when not.
+
+    Example: mbrl drive --track demo --laps 3 --record runs/first --json runs/first.json
+    """
+    options = SimulationOptions(
+        vehicle=vehicle, track=track, planner=planner, model=model, plant=plant, seed=seed,
+        real_time_factor=real_time_factor,
+    )
+    console = Console()
+    outcome = run_drive(options, laps, timeout_s, record, log_folder or _new_log_folder(), console)
+    console.print(summary_table(outcome.summary))
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(outcome.summary.to_json(), indent=2) + "\n")
+    if outcome.failure:
+        console.print(f"[bold red]ended early:[/] {outcome.failure}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def run_drive(
+    options: SimulationOptions,
+    laps: int,
+    timeout_s: float,
+    record: Path | None,
+    log_folder: Path,
+    console: Console,
+) -> Outcome:
+    """Start the graph, watch it until ``laps`` are completed, and stop it; nothing is left running.
+
+    Raises:
+        MbrlError: the graph cannot be described (missing files), or ROS 2 is not on this shell's paths.
+    """
+    graph = simulation_graph(options)
+    log = DriveLog(
+        Track.from_csv(config_file("tracks", options.track, ".csv")),
+        read_settings(config_file("vehicles", options.vehicle, ".yaml"), Vehicle).width_m,
+    )
+    monitor_of = _monitor_class()
+    started_s = time.monotonic()
+    failure = ""
+    writer = BagWriter(record) if record is not None else None
+
+    def announce(lap: Lap) -> None:
+        console.print(f"lap {len(log.laps)}: {lap.time_s:.2f} s, exits {lap.exits}")
+
+    try:
+        with (
+            monitor_of(log, writer, announce) as monitor,
+            Processes(graph, log_folder) as processes,
+            Live(console=console, refresh_per_second=4) as live,
+        ):
+            while len(log.laps) < laps and not failure:
+                time.sleep(_REFRESH_S)
+                monitor.check()
+                live.update(_live_table(monitor, laps, time.monotonic() - started_s))
+                if (ended := processes.ended()) is not None:
+                    failure = f"{ended.executable} ended with status {ended.status}: {_last_words(ended.log)}"
+                elif time.monotonic() - started_s > timeout_s:
+                    failure = f"{len(log.laps)} of {laps} laps after {timeout_s:g} s; node output in {log_folder}"
+    except KeyboardInterrupt:
+        failure = "interrupted"
+    finally:
+        if writer is not None:
+            writer.close()
+    return Outcome(log.summary(), log, failure)
+
+
+def summary_table(summary: DriveSummary) -> Table:
+    """Figures of a drive as a table."""
+    table = Table(title="drive", show_header=False)
+    rows = {
+        "lap times": ", ".join(f"{lap.time_s:.2f} s" for lap in summary.laps) or "none completed",
+        "track exits": str(summary.exits),
+        "lateral error, mean / max": ", ".join(
+            f"{lap.mean_lateral_m:.3f} / {lap.max_lateral_m:.3f} m" for lap in summary.laps
+        ),
+        "top speed": f"{summary.top_speed_mps:.2f} m/s",
+        "control cycles in their slot": f"{100 * summary.control_rate_kept:.2f} %",
+        "solve time, p50 / p99": f"{summary.solve_p50_ms:.2f} / {summary.solve_p99_ms:.2f} ms",
+        "estimated position, RMSE": f"{summary.estimator_position_rmse_m:.4f} m",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _live_table(monitor: DriveMonitor, laps: int, elapsed_s: float) -> Group:
+    log, status = monitor.log, monitor.latest.status
+    table = Table(title=f"driving, {elapsed_s:.0f} s", show_header=False)
+    last = f"{log.laps[-1].time_s:.2f} s" if log.laps else "-"
+    table.add_row("laps", f"{len(log.laps)} of {laps}, last {last}")
+    table.add_row("speed", f"{monitor.latest.speed_mps:.2f} m/s")
+    table.add_row("lateral error", f"{log.lateral_m:+.3f} m")
+    if status is not None:
+        table.add_row("solve", f"{1e3 * status.solve_time:.1f} ms, {status.backend}, {status.missed_deadlines} late")
+        table.add_row("samples that count", f"{status.effective_sample_size:.0f}")
+        table.add_row("model", status.model_id)
+    table.add_row("control cycles in their slot", f"{100 * log.control_rate_kept:.1f} %")
+    for name, (message, values) in sorted(monitor.latest.diagnostics.items()):
+        clamps = {key: value for key, value in values.items() if key.startswith("clamped") and value != "0"}
+        table.add_row(name, message + (f" {clamps}" if clamps else ""))
+    return Group(table)
+
+
+def _monitor_class() -> type[DriveMonitor]:
+    try:
+        from mbrl_ros.cli.drive_monitor import DriveMonitor
+    except ImportError as error:
+        raise MbrlError(
+            f"ROS 2 or this package's messages are not on this shell's paths ({error}); "
+            "run `make build`, then `. tools/env.sh`, or source the workspace's setup file"
+        ) from error
+    return DriveMonitor
+
+
+def _new_log_folder() -> Path:
+    base = Path(os.environ.get("ROS_LOG_DIR") or tempfile.gettempdir())
+    return Path(tempfile.mkdtemp(prefix="mbrl_drive_", dir=base if base.is_dir() else None))
+
+
+def _last_words(log: Path, count: int = 3) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return " | ".join(lines[-count:]) or "it said nothing"
