@@ -55,6 +55,7 @@ def speed_profile(
     ``limit sqrt(1 - (v^2 kappa / lateral_limit)^2)``.
 
     Args:
+        track: where to drive.
         lateral_limit: largest lateral acceleration [m/s^2].
         acceleration_limit: largest forward acceleration [m/s^2].
         braking_limit: largest deceleration, positive [m/s^2].

@@ -117,19 +117,15 @@ class Track:
             rows[:, 2],
             closed=closed,
             name=Path(path).stem,
-            where=lambda index: (
-                f"{path}: line {numbers[index]}" if index < len(numbers) else str(path)
-            ),
+            where=lambda index: f"{path}: line {numbers[index]}" if index < len(numbers) else str(path),
         )
 
     def to_csv(self, path: str | Path, comments: Sequence[str] = ()) -> None:
         """Write the points and widths (to 0.1 mm) as ``from_csv`` reads them, below ``comments``."""
-        write_rows(
-            path, np.column_stack([self.points, self.widths_right, self.widths_left]), comments
-        )
+        write_rows(path, np.column_stack([self.points, self.widths_right, self.widths_left]), comments)
 
     def at(self, s: np.ndarray | float) -> TrackSection:
-        """The track across at arc length ``s`` [...] [m]; wrapped on a closed track, held at the ends of an open one."""
+        """The track across at arc length ``s`` [...] [m], wrapped on a closed track, held at an open one's ends."""
         s = self._inside(s)
         return self._section(s, self._u_at(s))
 
@@ -156,9 +152,7 @@ class Track:
         s = self._inside(self._arc_at(u)).reshape(xy.shape[:-1])
         section = self._section(s, u.reshape(s.shape))
         offset = xy - section.position
-        lateral = (
-            np.cos(section.heading) * offset[..., 1] - np.sin(section.heading) * offset[..., 0]
-        )
+        lateral = np.cos(section.heading) * offset[..., 1] - np.sin(section.heading) * offset[..., 0]
         return Projection(s, lateral, section)
 
     def difference(self, to_s: np.ndarray | float, from_s: np.ndarray | float) -> np.ndarray:
@@ -175,9 +169,7 @@ class Track:
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
         """Left and right edge, each [M, 2] [m], at ``samples``."""
         section = self.at(self.samples)
-        return self.to_xy(self.samples, section.width_left), self.to_xy(
-            self.samples, -section.width_right
-        )
+        return self.to_xy(self.samples, section.width_left), self.to_xy(self.samples, -section.width_right)
 
     def doubtful(self, gap_m: float = 0.0) -> np.ndarray:
         """[M] bool: samples from where an edge, ``gap_m`` further out, is nearer to another part of the centre line.
@@ -285,23 +277,14 @@ class Track:
 
     def _check(self, where: Callable[[int], str]) -> None:
         points, widths = self.points, np.column_stack([self.widths_left, self.widths_right])
-        if (
-            points.ndim != 2
-            or points.shape[1] != 2
-            or len(points) < 4
-            or widths.shape != points.shape
-        ):
+        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 4 or widths.shape != points.shape:
             raise DataError(
                 f"{where(len(points))}: a track needs at least 4 points, each with two widths; got points "
                 f"{points.shape} and widths {widths.shape}"
             )
-        for name, values in zip(
-            COLUMNS, (*points.T, self.widths_right, self.widths_left), strict=True
-        ):
+        for name, values in zip(COLUMNS, (*points.T, self.widths_right, self.widths_left), strict=True):
             for index in np.flatnonzero(~np.isfinite(values))[:1]:
-                raise DataError(
-                    f"{where(index)}: field '{name}' is {values[index]}; remove or repair this point"
-                )
+                raise DataError(f"{where(index)}: field '{name}' is {values[index]}; remove or repair this point")
         for name, values in ((COLUMNS[2], self.widths_right), (COLUMNS[3], self.widths_left)):
             for index in np.flatnonzero(values <= 0)[:1]:
                 raise DataError(
@@ -314,11 +297,7 @@ class Track:
             last = self.closed and index == len(points) - 1
             raise DataError(
                 f"{where(index)}: fields 'x_m', 'y_m' repeat "
-                + (
-                    "the first point; remove this line, the track closes by itself"
-                    if last
-                    else "in the next point"
-                )
+                + ("the first point; remove this line, the track closes by itself" if last else "in the next point")
             )
         headings = np.arctan2(chords[:, 1], chords[:, 0])
         turns = wrap_angle(np.roll(headings, -1) - headings if self.closed else np.diff(headings))
@@ -341,10 +320,7 @@ class Track:
         a, b, c, d = start[pairs[:, 0]], end[pairs[:, 0]], start[pairs[:, 1]], end[pairs[:, 1]]
         crossing = (_side(a, b, c) * _side(a, b, d) < 0) & (_side(c, d, a) * _side(c, d, b) < 0)
         for first, second in pairs[crossing][:1]:
-            near = [
-                int(np.searchsorted(self._s, self._sample_s[index], side="right")) - 1
-                for index in (first, second)
-            ]
+            near = [int(np.searchsorted(self._s, self._sample_s[index], side="right")) - 1 for index in (first, second)]
             raise DataError(
                 f"{where(near[0])}: the centre line crosses itself (again near {where(near[1])}); "
                 "its coordinates would be ambiguous there"

@@ -36,20 +36,11 @@ def read_rows(path: str | Path) -> tuple[np.ndarray, list[int]]:
         elif not line.strip() or line.lstrip().startswith("#"):
             continue
         elif names is None:
-            raise DataError(
-                f"{path}: line {number}: data before a header; add the line '# {','.join(COLUMNS)}' on top"
-            )
+            raise DataError(f"{path}: line {number}: data before a header; add the line '# {','.join(COLUMNS)}' on top")
         elif len(fields) != len(names):
-            raise DataError(
-                f"{path}: line {number}: {len(fields)} fields, but the header names {len(names)}"
-            )
+            raise DataError(f"{path}: line {number}: {len(fields)} fields, but the header names {len(names)}")
         else:
-            rows.append(
-                [
-                    _number(fields[names.index(name)], name, f"{path}: line {number}")
-                    for name in COLUMNS
-                ]
-            )
+            rows.append([_number(fields[names.index(name)], name, f"{path}: line {number}") for name in COLUMNS])
             numbers.append(number)
     if names is None:
         raise DataError(f"{path}: no header; add the line '# {','.join(COLUMNS)}' on top")

@@ -134,6 +134,12 @@ class TrackGrid(torch.nn.Module):
             speed + speed_slope * t,
         )
 
+    def set_profile(self, profile: SpeedProfile) -> None:
+        """Look up another speed profile from now on, in place."""
+        s = self.spacing.item() * np.arange(len(self.table))
+        columns = np.column_stack(_with_slope(profile.at(s), self.spacing.item(), self.closed))
+        self.table[:, -2:] = torch.tensor(columns, dtype=self.table.dtype)
+
     def difference(self, to_s: torch.Tensor, from_s: torch.Tensor) -> torch.Tensor:
         """``to_s - from_s`` [m], on a closed track the short way round."""
         difference = to_s - from_s
@@ -200,14 +206,14 @@ def _table(track: Track, s: np.ndarray, profile: SpeedProfile | None) -> np.ndar
     speed = profile.at(s) if profile is not None else np.zeros(len(s))
     columns = [*section.position.T, np.cos(section.heading), np.sin(section.heading), section.heading]
     for values in (section.curvature, section.width_left, section.width_right, speed):
-        columns += [values, _slope(values, s[1] - s[0], track.closed)]
+        columns += _with_slope(values, s[1] - s[0], track.closed)
     return np.column_stack(columns)
 
 
-def _slope(values: np.ndarray, spacing: float, closed: bool) -> np.ndarray:
+def _with_slope(values: np.ndarray, spacing: float, closed: bool) -> list[np.ndarray]:
     if closed:
-        return (np.roll(values, -1) - np.roll(values, 1)) / (2 * spacing)
-    return np.gradient(values, spacing)
+        return [values, (np.roll(values, -1) - np.roll(values, 1)) / (2 * spacing)]
+    return [values, np.gradient(values, spacing)]
 
 
 def _nearest(
