@@ -15,7 +15,11 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -70,7 +74,7 @@ def on_change(node: Node, kind: type[SettingsT], apply: Callable[[SettingsT], No
     fields = dict(_leaves(kind))
 
     def changed(parameters: list[Parameter]) -> SettingsT:
-        values = {name: node.get_parameter(name).value for name in fields}
+        values = {name: value for name in fields if (value := _value(node, name)) is not None}
         values.update({item.name: item.value for item in parameters if item.name in fields})
         return parse_settings(_nest(values), kind, node.get_fully_qualified_name())
 
@@ -94,6 +98,13 @@ def on_change(node: Node, kind: type[SettingsT], apply: Callable[[SettingsT], No
 
     node.add_on_set_parameters_callback(validate)
     node.add_post_set_parameters_callback(applied)
+
+
+def _value(node: Node, name: str) -> Any:
+    try:
+        return node.get_parameter(name).value
+    except ParameterUninitializedException:
+        return None
 
 
 def _refuse_unknown(given: Iterable[str], fields: dict[str, FieldInfo], where: str) -> None:

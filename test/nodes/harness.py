@@ -1,0 +1,73 @@
+"""Real nodes in processes of their own, and a node in the test's process that watches and disturbs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from mbrl_ros.bringup.graph import Graph
+from mbrl_ros.bringup.processes import Processes
+
+
+class Bench:
+    """The test's own node, spun only while something is waited for, with every message kept by topic."""
+
+    def __init__(self) -> None:
+        self.node = Node("bench")
+        self.received: dict[str, list[tuple[float, Any]]] = {}
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+
+    def listen(self, topic: str, kind: Any, profile: Any) -> None:
+        """Keep every message of ``topic`` with its time of receipt (monotonic)."""
+        kept = self.received.setdefault(topic, [])
+        self.node.create_subscription(kind, topic, lambda message: kept.append((time.monotonic(), message)), profile)
+
+    def spin_until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Spin until ``condition`` holds; fails the test, naming ``what``, after ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def spin_for(self, duration_s: float) -> None:
+        """Spin for some time."""
+        deadline = time.monotonic() + duration_s
+        while time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=max(deadline - time.monotonic(), 0.0))
+
+    def call(self, kind: Any, name: str, request: Any, timeout_s: float = 20.0) -> Any:
+        """Call a service and wait for its answer."""
+        client = self.node.create_client(kind, name)
+        self.spin_until(client.service_is_ready, timeout_s, f"service {name} ready")
+        future = client.call_async(request)
+        self.spin_until(future.done, timeout_s, f"answer of {name}")
+        return future.result()
+
+    def latest(self, topic: str) -> Any:
+        """The newest message of ``topic``."""
+        return self.received[topic][-1][1]
+
+    def count(self, topic: str) -> int:
+        """Messages received on ``topic``."""
+        return len(self.received[topic])
+
+
+@contextmanager
+def running(graph: Graph, logs: Path) -> Iterator[tuple[Processes, Bench]]:
+    """The graph's nodes and a bench beside them, in the ROS domain of the test; all are gone afterwards."""
+    rclpy.init(args=[])
+    bench = Bench()
+    try:
+        with Processes(graph, logs) as processes:
+            yield processes, bench
+    finally:
+        bench.node.destroy_node()
+        rclpy.try_shutdown()
