@@ -6,22 +6,18 @@ import math
 from typing import TypeVar
 
 import numpy as np
-import torch
 
-Number = TypeVar("Number", float, np.ndarray, torch.Tensor)
+Number = TypeVar("Number")
 
 
 def wrap_angle(angle: Number) -> Number:
-    """``angle`` [rad] moved by whole turns into [-pi, pi); differentiable with derivative one for tensors."""
-    if isinstance(angle, torch.Tensor):
-        return angle - 2 * math.pi * torch.floor((angle.detach() + math.pi) / (2 * math.pi))
-    return angle - 2 * math.pi * np.floor((angle + math.pi) / (2 * math.pi))
+    """``angle`` [rad] (number, array or tensor) moved by whole turns into [-pi, pi); its derivative is one."""
+    return (angle + math.pi) % (2 * math.pi) - math.pi  # type: ignore[operator]
 
 
-def yaw_from_quaternion(x: Number, y: Number, z: Number, w: Number) -> Number:
-    """Heading [rad] of a unit quaternion (rotation about z of the z-y-x convention)."""
-    sin_yaw, cos_yaw = 2 * (w * z + x * y), 1 - 2 * (y * y + z * z)
-    return torch.atan2(sin_yaw, cos_yaw) if isinstance(z, torch.Tensor) else np.arctan2(sin_yaw, cos_yaw)
+def yaw_from_quaternion(x: np.ndarray, y: np.ndarray, z: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Heading [rad] of unit quaternions (rotation about z of the z-y-x convention)."""
+    return np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
 
 
 def quaternion_from_yaw(yaw: float) -> tuple[float, float, float, float]:
