@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -64,7 +64,7 @@ def open_bag(path: str | Path) -> Iterator[AnyReader]:
     try:
         reader = AnyReader([path], default_typestore=message_types())
         reader.open()
-    except (AnyReaderError, OSError, AssertionError, ValueError) as error:
+    except Exception as error:  # storage plug-ins and decompressors raise types of their own
         raise DataError(f"{path}: cannot be read as a recording: {error}") from error
     try:
         yield reader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -15,8 +15,8 @@ from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.data import resampling
 from mbrl_ros.data.bag import open_bag, source_hash
 from mbrl_ros.data.consistency import contradictions
-from mbrl_ros.data.signals import OnBad, Signals, read_signals
-from mbrl_ros.data.topics import Sources, TopicMapping, choose
+from mbrl_ros.data.signals import OnBad, Signals, checked, read_signals
+from mbrl_ros.data.topics import QUANTITIES, TopicMapping, choose
 
 COMMON_RATES_HZ = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)
 
@@ -55,19 +55,20 @@ def read_drive(
         max_hold_s: a command older than this no longer counts, which cuts the drive.
         drive: which field of the command is the action; None for acceleration where it is ever set, else speed.
         low_pass_hz: cutoff of a causal first-order low-pass on velocities, yaw rate and acceleration.
-        reference_point: the point that pose and velocity describe; None for what the recording says, else "cg".
+        reference_point: the point that pose and velocity describe; None for what the recording says, or "cg"
+            where it says nothing.
         states_only: read a recording without controls too; its actions are then NaN.
         on_bad: "error", or "drop" to leave out and count messages that cannot be true.
 
     Raises:
-        DataError: naming topic and time, see ``data.signals.read_signals`` and ``data.topics.choose``; or the
+        DataError: naming topic and time, see ``data.signals.checked`` and ``data.topics.choose``; or the
             recording has no controls, or the topics never overlap in time.
     """
     with open_bag(path) as reader:
-        signals = read_signals(reader, [c.topic for c in reader.connections], on_bad)
-    sources = choose(signals, mapping or TopicMapping(), str(path))
-    notes = list(sources.notes)
-    used = {s.topic: s for s in _used(sources)}
+        signals = read_signals(reader)
+    sources, notes = choose(signals, mapping or TopicMapping(), str(path))
+    used = {s.topic: checked(s, on_bad) for s in sources.values()}
+    sources = {quantity: used[s.topic] for quantity, s in sources.items()}
     notes += [note for s in used.values() for note in s.notes]
 
     start_ns = max(int(s.stamp_ns[0]) for s in used.values())
@@ -75,7 +76,7 @@ def read_drive(
     if end_ns <= start_ns:
         spans = ", ".join(f"{s.topic} {s.stamp_ns[0] * 1e-9:.3f}..{s.stamp_ns[-1] * 1e-9:.3f} s" for s in used.values())
         raise DataError(f"{path}: the topics never overlap in time: {spans}")
-    rate = rate_hz or _common_rate(min((sources.pose, sources.velocity or sources.pose), key=_mean_rate_hz))
+    rate = rate_hz or _common_rate(min(_mean_rate_hz(sources[q]) for q in ("pose", "velocity") if q in sources))
     dt = 1.0 / rate
     grid = np.arange(int((end_ns - start_ns) * 1e-9 * rate + 1e-6) + 1) * dt
     clock = {topic: (s.stamp_ns - start_ns) * 1e-9 for topic, s in used.items()}
@@ -96,26 +97,19 @@ def read_drive(
         )
     notes += contradictions(segments, dt)
     notes.append(f"resampled to {rate:g} Hz: measurements interpolated linearly, commands held")
-    if sources.acceleration is None:
+    if "acceleration" not in sources:
         notes.append(f"acceleration: no topic measures it, backward difference of vx over {_DERIVATIVE_S} s")
     if low_pass_hz:
         notes.append(f"velocities, yaw rate and acceleration low-passed causally at {low_pass_hz:g} Hz")
     return Drive(
         tuple(segments),
         dt,
-        _reference_point(reference_point, sources, notes),
+        _reference_point(reference_point, sources, notes, str(path)),
         str(path),
         source_hash(path),
-        {name: s.topic for name in _QUANTITIES if (s := getattr(sources, name)) is not None},
+        {quantity: s.topic for quantity, s in sources.items()},
         tuple(notes),
     )
-
-
-_QUANTITIES = ("pose", "velocity", "yaw_rate", "steering", "acceleration", "command")
-
-
-def _used(sources: Sources) -> list[Signals]:
-    return [s for name in _QUANTITIES if (s := getattr(sources, name)) is not None]
 
 
 def _mean_rate_hz(signals: Signals) -> float:
@@ -124,32 +118,24 @@ def _mean_rate_hz(signals: Signals) -> float:
     return 1.0 / float(steps[steps < 10 * np.median(steps)].mean())
 
 
-def _common_rate(signals: Signals) -> float:
-    rate = _mean_rate_hz(signals)
+def _common_rate(rate: float) -> float:
     return float(min(COMMON_RATES_HZ, key=lambda common: abs(np.log(common / rate))))
 
 
 def _states(
-    sources: Sources, clock: dict[str, np.ndarray], grid: np.ndarray, max_gap_s: float, notes: list[str]
+    sources: Mapping[str, Signals], clock: dict[str, np.ndarray], grid: np.ndarray, max_gap_s: float, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """[G, 8] states with NaN where nothing is recorded, and the [G] rows that every state topic covers."""
     state = np.full((len(grid), len(STATE)), np.nan)
     known = np.ones(len(grid), dtype=bool)
-    plan: list[tuple[Signals | None, Sequence[str]]] = [
-        (sources.pose, ("x", "y", "yaw")),
-        (sources.velocity, ("vx", "vy")),
-        (sources.yaw_rate, ("yaw_rate",)),
-        (sources.steering, ("steering_angle",)),
-        (sources.acceleration, ("acceleration",)),
-    ]
-    for signals, names in plan:
-        if signals is None:
+    for quantity, signals in sources.items():
+        if quantity == "command":
             continue
         time_s = clock[signals.topic]
-        known &= resampling.covered(time_s, grid, max_gap_s)
-        for name in names:
+        known &= resampling.between_samples(time_s, grid, max_gap_s)
+        for name in QUANTITIES[quantity]:
             column = signals.columns[name]
-            if name == "vy" and not signals.varies("vy") and signals.varies("vx"):
+            if name == "vy" and not signals.filled("vy") and signals.filled("vx"):
                 notes.append(f"vy is not recorded: {signals.topic} leaves it at {column[0]:g}")
                 continue
             if name == "yaw":
@@ -160,7 +146,7 @@ def _states(
 
 
 def _actions(
-    sources: Sources,
+    sources: Mapping[str, Signals],
     clock: dict[str, np.ndarray],
     grid: np.ndarray,
     drive: DriveCommand | None,
@@ -171,9 +157,9 @@ def _actions(
     states_only: bool,
 ) -> tuple[np.ndarray, Layout, np.ndarray]:
     """[G, 2] actions, their layout, and the [G] rows for which they are known."""
-    command = sources.command
+    command = sources.get("command")
     if command is not None:
-        field = drive or ("acceleration" if command.varies("acceleration") else "speed")
+        field = drive or ("acceleration" if command.filled("acceleration") else "speed")
         if field not in ("acceleration", "speed"):
             raise DataError(f"{source}: topic '{command.topic}' ({command.msgtype}) commands no {field}")
         values = np.stack([command.columns["steering_angle"], command.columns[field]], axis=1)
@@ -182,9 +168,9 @@ def _actions(
         return (
             resampling.hold(time_s, values, grid),
             ACTIONS[field],
-            resampling.covered(time_s, grid, max_hold_s, held=True),
+            resampling.within_hold(time_s, grid, max_hold_s),
         )
-    steering, longitudinal = sources.steering, sources.acceleration
+    steering, longitudinal = sources.get("steering"), sources.get("acceleration")
     if steering is not None and longitudinal is not None and not states_only:
         field = drive or "acceleration"
         source_of_drive = longitudinal if field == "acceleration" else steering
@@ -205,12 +191,14 @@ def _actions(
     )
 
 
-def _finish(state: np.ndarray, dt: float, sources: Sources, low_pass_hz: float | None) -> tuple[np.ndarray, slice]:
+def _finish(
+    state: np.ndarray, dt: float, sources: Mapping[str, Signals], low_pass_hz: float | None
+) -> tuple[np.ndarray, slice]:
     """A segment's states, wrapped, filtered where asked, with an acceleration; and the rows of it that are left."""
     state = state.copy()
     start = 0
     vx = state[:, STATE.index("vx")]
-    if sources.acceleration is None and np.isfinite(vx).all():
+    if "acceleration" not in sources and np.isfinite(vx).all():
         start = max(1, round(_DERIVATIVE_S / dt))
         if len(state) > start:
             state[:, STATE.index("acceleration")] = resampling.backward_derivative(vx, dt, start)
@@ -223,11 +211,16 @@ def _finish(state: np.ndarray, dt: float, sources: Sources, low_pass_hz: float |
     return state, slice(start, None)
 
 
-def _reference_point(asked: ReferencePoint | None, sources: Sources, notes: list[str]) -> ReferencePoint:
-    recorded = sources.pose.reference_point
+def _reference_point(
+    asked: ReferencePoint | None, sources: Mapping[str, Signals], notes: list[str], source: str
+) -> ReferencePoint:
+    recorded = sources["pose"].reference_point
+    known: tuple[ReferencePoint, ...] = get_args(ReferencePoint)
+    if recorded in known:
+        if asked not in (None, recorded):
+            raise DataError(f"{source}: describes the {recorded}, not the {asked}")
+        return known[known.index(recorded)]
     if asked:
         return asked
-    if recorded in get_args(ReferencePoint):
-        return recorded  # type: ignore[return-value]
     notes.append("reference point: not recorded, taken to be the centre of gravity (reference_point= says otherwise)")
     return "cg"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+SAME_TIME_S = 1e-6
+"""Times closer than this are one time [s]: stamps are often rounded, and so are sums of sample times."""
+
 
 def interpolate(time_s: np.ndarray, values: np.ndarray, grid_s: np.ndarray) -> np.ndarray:
     """[G, C] linear interpolation of ``values`` [N, C] between the two samples that bracket each grid time.
@@ -21,24 +24,29 @@ def interpolate_angle(time_s: np.ndarray, angle: np.ndarray, grid_s: np.ndarray)
 
 def hold(time_s: np.ndarray, values: np.ndarray, grid_s: np.ndarray) -> np.ndarray:
     """[G, C] the newest of ``values`` [N, C] at or before each grid time; NaN before the first one."""
-    newest = np.searchsorted(time_s, grid_s, side="right") - 1
+    newest = _newest(time_s, grid_s)
     return np.where((newest >= 0)[:, None], values[np.maximum(newest, 0)], np.nan)
 
 
-def covered(time_s: np.ndarray, grid_s: np.ndarray, longest_s: float, held: bool = False) -> np.ndarray:
-    """[G] bool: which grid times the samples speak for.
+def between_samples(time_s: np.ndarray, grid_s: np.ndarray, longest_s: float) -> np.ndarray:
+    """[G] bool: which grid times lie on a sample, or between two that are at most ``longest_s`` apart."""
+    newest = _newest(time_s, grid_s)
+    before = time_s[np.maximum(newest, 0)]
+    after = time_s[np.minimum(newest + 1, len(time_s) - 1)]
+    on_sample = grid_s - before <= SAME_TIME_S
+    inside = (newest + 1 < len(time_s)) & (after - before <= longest_s)
+    return (newest >= 0) & (on_sample | inside)
 
-    Interpolated samples speak for the time between two of them that are at most ``longest_s`` apart; held ones
-    for ``longest_s`` after each.
-    """
-    newest = np.searchsorted(time_s, grid_s, side="right") - 1
-    inside = newest >= 0
-    newest = np.maximum(newest, 0)
-    if held:
-        return inside & (grid_s - time_s[newest] <= longest_s)
-    following = np.minimum(newest + 1, len(time_s) - 1)
-    exact = time_s[newest] == grid_s
-    return inside & (exact | ((grid_s < time_s[-1]) & (time_s[following] - time_s[newest] <= longest_s)))
+
+def within_hold(time_s: np.ndarray, grid_s: np.ndarray, longest_s: float) -> np.ndarray:
+    """[G] bool: which grid times come at most ``longest_s`` after a sample."""
+    newest = _newest(time_s, grid_s)
+    return (newest >= 0) & (grid_s - time_s[np.maximum(newest, 0)] <= longest_s + SAME_TIME_S)
+
+
+def _newest(time_s: np.ndarray, grid_s: np.ndarray) -> np.ndarray:
+    """[G] index of the last sample at or before each grid time, -1 for none."""
+    return np.searchsorted(time_s, grid_s + SAME_TIME_S, side="right") - 1
 
 
 def runs(mask: np.ndarray) -> list[slice]:

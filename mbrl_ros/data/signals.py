@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
 
 from mbrl_ros.core.angles import yaw_from_quaternion
 from mbrl_ros.core.errors import DataError
@@ -38,8 +39,9 @@ class Signals:
     Args:
         topic: its name.
         msgtype: its type, ``package/msg/Name``.
-        stamp_ns: [N] int64 header stamps [ns], strictly increasing.
-        columns: [N] float64 each, SI, by name: state entries (core.layout.STATE), ``speed``, ``gravity_x|y|z``.
+        stamp_ns: [N] int64 header stamps [ns]; strictly increasing once `checked`.
+        columns: [N] float64 each, SI, by name: state entries (core.layout.STATE), ``speed``, ``gravity_x|y|z``,
+            and the orientation ``qx|qy|qz|qw`` that a yaw came from.
         frame_id: frame of the header.
         child_frame_id: frame of an Odometry's twist, else empty.
         reference_point: what a VehicleState says it describes, else empty.
@@ -62,14 +64,9 @@ class Signals:
         """Whether the topic carries every one of ``names``."""
         return all(name in self.columns for name in names)
 
-    def varies(self, *names: str) -> bool:
-        """Whether any of ``names`` takes more than one value; a field nobody fills stays at zero for ever."""
-        return any(name in self.columns and np.ptp(self.columns[name]) > 0 for name in names)
-
-    @property
-    def rate_hz(self) -> float:
-        """Messages per second, by the median time between them [Hz]."""
-        return float(1e9 / np.median(np.diff(self.stamp_ns)))
+    def filled(self, *names: str) -> bool:
+        """Whether any of ``names`` is ever other than zero; a field that nobody fills stays there for ever."""
+        return any(bool(self.columns[name].any()) for name in names)
 
 
 Decoder = Callable[[Any], Sequence[float]]
@@ -117,31 +114,19 @@ DECODERS: dict[str, tuple[tuple[str, ...], Decoder]] = {
 """Readable message types: the columns each gives, and how."""
 
 
-def read_signals(reader: AnyReader, topics: Iterable[str], on_bad: OnBad = "error") -> dict[str, Signals]:
-    """Columns of each of ``topics`` in an open recording.
+def read_signals(reader: AnyReader) -> dict[str, Signals]:
+    """Columns of every topic of a readable type in an open recording, by topic, as they were recorded.
 
     Raises:
-        DataError: a message has a zero, repeated or backward stamp, a value that is not finite or beyond
-            ``LARGEST``, or a quaternion that is none (with ``on_bad="drop"`` such messages are left out and
-            counted in ``notes``); or nothing usable is left.
+        DataError: a message cannot be decoded.
     """
-    connections = [c for c in reader.connections if c.topic in set(topics) and c.msgtype in DECODERS]
+    connections = [c for c in reader.connections if c.msgtype in DECODERS]
     rows: dict[str, list[Sequence[float]]] = {c.topic: [] for c in connections}
     stamps: dict[str, list[int]] = {c.topic: [] for c in connections}
     newest: dict[str, Any] = {}
     decoders = {c.topic: DECODERS[c.msgtype][1] for c in connections}
-    for connection, received_ns, raw in reader.messages(connections) if connections else ():
+    for connection, message in _messages(reader, connections):
         topic = connection.topic
-        try:
-            if connection.msgtype in reader.typestore.fielddefs:
-                message: Any = reader.deserialize(raw, connection.msgtype)
-            else:
-                message = message_types().deserialize_cdr(raw, connection.msgtype)
-        except (AnyReaderError, ValueError, IndexError) as error:
-            raise DataError(
-                f"topic '{topic}' at {received_ns * 1e-9:.3f} s (received): message cannot be decoded as "
-                f"{connection.msgtype}: {error}"
-            ) from error
         stamp = message.header.stamp
         stamps[topic].append(stamp.sec * 1_000_000_000 + stamp.nanosec)
         rows[topic].append(decoders[topic](message))
@@ -151,24 +136,48 @@ def read_signals(reader: AnyReader, topics: Iterable[str], on_bad: OnBad = "erro
         topic = connection.topic
         if topic in result or not rows[topic]:
             continue
-        names = DECODERS[connection.msgtype][0]
-        values = np.asarray(rows[topic], dtype=float)
-        result[topic] = _checked(
-            Signals(
-                topic,
-                connection.msgtype,
-                np.asarray(stamps[topic], dtype=np.int64),
-                dict(zip(names, values.T, strict=True)),
-                newest[topic].header.frame_id,
-                getattr(newest[topic], "child_frame_id", ""),
-                getattr(newest[topic], "reference_point", ""),
-            ),
-            on_bad,
+        columns = dict(zip(DECODERS[connection.msgtype][0], np.asarray(rows[topic], dtype=float).T, strict=True))
+        if set(_QUATERNION) <= set(columns):
+            columns["yaw"] = np.asarray(yaw_from_quaternion(*(columns[name] for name in _QUATERNION)))
+        result[topic] = Signals(
+            topic,
+            connection.msgtype,
+            np.asarray(stamps[topic], dtype=np.int64),
+            columns,
+            newest[topic].header.frame_id,
+            getattr(newest[topic], "child_frame_id", ""),
+            getattr(newest[topic], "reference_point", ""),
         )
     return result
 
 
-def _checked(signals: Signals, on_bad: OnBad) -> Signals:
+def _messages(reader: AnyReader, connections: Sequence[Connection]) -> Iterator[tuple[Connection, Any]]:
+    """Decoded messages in the order in which they were received."""
+    where = "the beginning"
+    raw_messages = reader.messages(connections) if connections else iter(())
+    while True:
+        try:
+            connection, received_ns, raw = next(raw_messages)
+            where = f"topic '{connection.topic}' at {received_ns * 1e-9:.3f} s (received)"
+            if connection.msgtype in reader.typestore.fielddefs:
+                message = reader.deserialize(raw, connection.msgtype)
+            else:
+                message = message_types().deserialize_cdr(raw, connection.msgtype)
+        except StopIteration:
+            return
+        except Exception as error:  # decompressors and decoders raise types of their own
+            raise DataError(f"{reader.paths[0]}: damaged at or after {where}: {error}") from error
+        yield connection, message
+
+
+def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
+    """The same without messages that cannot be true.
+
+    Raises:
+        DataError: a message has a zero, repeated or backward stamp, a value that is not finite or beyond
+            ``LARGEST``, or a quaternion that is none (with ``on_bad="drop"`` such messages are left out and
+            counted in ``notes``); or nothing usable is left.
+    """
     faults = _faults(signals)
     bad = np.zeros(len(signals), dtype=bool)
     notes: list[str] = []
@@ -190,9 +199,8 @@ def _checked(signals: Signals, on_bad: OnBad) -> Signals:
         raise DataError(f"topic '{signals.topic}': {int(keep.sum())} usable messages of {len(signals)}; {notes}")
     columns = {name: column[keep] for name, column in signals.columns.items()}
     if set(_QUATERNION) <= set(columns):
-        qx, qy, qz, qw = (columns.pop(name) for name in _QUATERNION)
-        columns["yaw"] = np.asarray(yaw_from_quaternion(qx, qy, qz, qw))
-        tilt = np.degrees(np.arccos(np.clip(np.median(1 - 2 * (qx**2 + qy**2)), -1.0, 1.0)))
+        upright = np.median(1 - 2 * (columns["qx"] ** 2 + columns["qy"] ** 2))
+        tilt = np.degrees(np.arccos(np.clip(upright, -1.0, 1.0)))
         if tilt > _LARGEST_TILT_DEG:
             notes.append(
                 f"{signals.topic}: its frame is tilted by {tilt:.0f} degrees (median), so its yaw is no heading "

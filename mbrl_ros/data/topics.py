@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
@@ -23,7 +22,7 @@ _ALIASES = {
     "state": ("pose", "velocity", "yaw_rate", "steering", "acceleration"),
 }
 
-_COLUMNS = {
+QUANTITIES = {
     "pose": ("x", "y", "yaw"),
     "velocity": ("vx", "vy"),
     "yaw_rate": ("yaw_rate",),
@@ -31,6 +30,7 @@ _COLUMNS = {
     "acceleration": ("acceleration",),
     "command": ("steering_angle", "speed", "acceleration"),
 }
+"""What a drive is made of, and the columns that a topic must have to give it."""
 
 _MEASURED_NAMES = ("feedback", "measured", "actual", "report", "status")
 _COMMAND_NAMES = ("/ackermann_cmd", "/drive", "/command/drive", "/cmd", "/ackermann_drive")
@@ -68,61 +68,49 @@ class TopicMapping(Settings):
         return cls(**chosen)
 
 
-@dataclass(frozen=True)
-class Sources:
-    """The topic that feeds each quantity, where there is one, and why it was chosen."""
-
-    pose: Signals
-    velocity: Signals | None
-    yaw_rate: Signals | None
-    steering: Signals | None
-    acceleration: Signals | None
-    command: Signals | None
-    notes: tuple[str, ...]
-
-
-def choose(signals: Mapping[str, Signals], mapping: TopicMapping, source: str) -> Sources:
-    """The topics to read a drive from.
+def choose(signals: Mapping[str, Signals], mapping: TopicMapping, source: str) -> tuple[dict[str, Signals], list[str]]:
+    """The topic to read each quantity from, where there is one, and notes on what was passed over.
 
     By type and content, in this order: everything from a VehicleState where there is one; the pose from
     Odometry in a ``map`` frame (localised, so without drift) before other Odometry before bare poses; the
     velocity from Odometry in another frame (wheels) before Odometry in ``map``; the yaw rate from a gyroscope
     whose gravity lies on +z before Odometry, because wheel odometry may compute it from the steering command;
     steering and acceleration from an AckermannDriveStamped whose name says that it is measured, commands from
-    one whose name does not. A topic that never changes does not count, nor one named ``ground_truth``.
+    one whose name does not. A field that stays at zero does not count, nor one named ``ground_truth``.
 
     Raises:
         DataError: a topic that was asked for is absent or lacks the quantity, there is no pose, or several
             topics could be the command.
     """
     notes: list[str] = []
-    chosen: dict[str, Signals | None] = {}
-    for quantity in _COLUMNS:
+    chosen: dict[str, Signals] = {}
+    for quantity in QUANTITIES:
         asked = getattr(mapping, quantity)
         if asked == NONE:
-            chosen[quantity] = None
-        elif asked is not None:
-            chosen[quantity] = _asked_for(signals, quantity, asked, source)
+            continue
+        if asked is not None:
+            found: Signals | None = _asked_for(signals, quantity, asked, source)
         else:
-            chosen[quantity] = _found(signals, quantity, source, notes)
-    pose = chosen.pop("pose")
-    if pose is None:
+            found = _found(signals, quantity, source, notes)
+        if found is not None:
+            chosen[quantity] = found
+    if "pose" not in chosen:
         raise DataError(
-            f"{source}: no topic gives a pose (Odometry, PoseStamped, VehicleState); there are: " + _listed(signals)
+            f"{source}: no topic gives a pose (Odometry, PoseStamped, VehicleState); there are: {_listed(signals)}"
         )
-    return Sources(pose=pose, notes=tuple(notes), **chosen)
+    return chosen, notes
 
 
 def _asked_for(signals: Mapping[str, Signals], quantity: str, topic: str, source: str) -> Signals:
     if topic not in signals:
         raise DataError(f"{source}: no readable topic '{topic}' for {quantity}; there are: {_listed(signals)}")
-    if not signals[topic].has(*_COLUMNS[quantity]):
+    if not signals[topic].has(*QUANTITIES[quantity]):
         raise DataError(f"{source}: topic '{topic}' ({signals[topic].msgtype}) gives no {quantity}")
     return signals[topic]
 
 
 def _found(signals: Mapping[str, Signals], quantity: str, source: str, notes: list[str]) -> Signals | None:
-    columns = _COLUMNS[quantity]
+    columns = QUANTITIES[quantity]
     able = [s for s in signals.values() if s.has(*columns) and "ground_truth" not in s.topic]
     if quantity == "command":
         return _command([s for s in able if not _measured(s)], source)
@@ -133,19 +121,19 @@ def _found(signals: Mapping[str, Signals], quantity: str, source: str, notes: li
         return next((s for s in able if _measured(s)), None)
     if quantity == "yaw_rate":
         gyros = [s for s in able if s.msgtype == "sensor_msgs/msg/Imu"]
-        upright = [s for s in gyros if s.varies("yaw_rate") and _gravity_on_z(s)]
+        upright = [s for s in gyros if s.filled("yaw_rate") and _gravity_on_z(s)]
         notes += [
             f"{s.topic} is not used for the yaw rate: at rest it does not read gravity on +z"
             for s in gyros
             if not _gravity_on_z(s)
         ]
-        others = sorted((s for s in able if s not in gyros and s.varies("yaw_rate")), key=_in_map)
+        others = sorted((s for s in able if s not in gyros and s.filled("yaw_rate")), key=_in_map)
         return next(iter([*upright, *others]), None)
     if quantity == "velocity":
-        moving = sorted((s for s in able if s.varies("vx", "vy")), key=_in_map)
+        moving = sorted((s for s in able if s.filled("vx", "vy")), key=_in_map)
         return next(iter(moving), None) or next(iter(able), None)
     ranked = sorted(able, key=lambda s: (s.msgtype != "nav_msgs/msg/Odometry", not _in_map(s), "Cov" not in s.msgtype))
-    return next((s for s in ranked if s.varies("x", "y")), None) or next(iter(ranked), None)
+    return next((s for s in ranked if s.filled("x", "y")), None) or next(iter(ranked), None)
 
 
 def _command(able: list[Signals], source: str) -> Signals | None:
@@ -170,7 +158,7 @@ def _in_map(signals: Signals) -> bool:
 
 def _gravity_on_z(signals: Signals) -> bool:
     """Whether the median specific force is about +9.8 m/s^2 on z and little elsewhere (REP-145 at rest)."""
-    x, y, z = (float(np.median(signals.columns[name])) for name in ("gravity_x", "gravity_y", "gravity_z"))
+    x, y, z = (float(np.nanmedian(signals.columns[name])) for name in ("gravity_x", "gravity_y", "gravity_z"))
     return z > 7.0 and abs(x) < 5.0 and abs(y) < 5.0
 
 
