@@ -1,0 +1,116 @@
+"""A car's sensors, and what its state estimator believes about them and about its model."""
+
+from __future__ import annotations
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from mbrl_ros.core.config import Settings
+
+
+class SensorTiming(Settings):
+    """When a sensor measures, and when its reading arrives."""
+
+    rate_hz: PositiveFloat
+    latency_s: NonNegativeFloat = Field(default=0.0, description="from the measurement's stamp to its arrival")
+
+
+class WheelSpeedSensor(SensorTiming):
+    """Rolling speed of the driven wheels."""
+
+    noise_std_mps: NonNegativeFloat
+
+
+class InertialSensor(SensorTiming):
+    """Gyroscope and accelerometer at the centre of gravity."""
+
+    gyro_noise_std_radps: NonNegativeFloat
+    gyro_bias_std_radps: NonNegativeFloat = Field(default=0.0, description="spread of the bias that a run starts with")
+    gyro_bias_walk_radps_rts: NonNegativeFloat = Field(
+        default=0.0, description="random walk of the bias: its standard deviation after 1 s [rad/s/sqrt(s)]"
+    )
+    acceleration_noise_std_mps2: NonNegativeFloat
+
+
+class SteeringSensor(SensorTiming):
+    """Angle of the road wheels."""
+
+    noise_std_rad: NonNegativeFloat
+
+
+class PoseSensor(SensorTiming):
+    """Position and heading from localisation."""
+
+    position_noise_std_m: NonNegativeFloat
+    yaw_noise_std_rad: NonNegativeFloat
+
+
+class Sensors(Settings):
+    """The sensors that a car has; one left out is one it lacks."""
+
+    wheel_speed: WheelSpeedSensor | None = None
+    imu: InertialSensor | None = None
+    steering: SteeringSensor | None = None
+    pose: PoseSensor | None = None
+
+
+class MeasurementNoise(Settings):
+    """What the estimator assumes where a message brings no covariance: standard deviation of each component.
+
+    Wider than the sensors' own noise where the model leaves something out, as wheel slip in the wheel speed.
+    """
+
+    wheel_speed_mps: PositiveFloat = 0.1
+    gyro_radps: PositiveFloat = 0.02
+    longitudinal_acceleration_mps2: PositiveFloat = 1.0
+    lateral_acceleration_mps2: PositiveFloat = 0.5
+    steering_rad: PositiveFloat = 0.01
+    position_m: PositiveFloat = 0.05
+    yaw_rad: PositiveFloat = 0.02
+
+
+class ProcessNoise(Settings):
+    """How far the car departs from its model, per channel: the square root of a continuous-time spectral density.
+
+    A density of q [unit/sqrt(s)] lets the entry spread by ``q sqrt(t)`` in t seconds, whatever the step.
+    """
+
+    position_m_rts: NonNegativeFloat = Field(default=0.01, description="velocity that the model misses, both axes")
+    yaw_rad_rts: NonNegativeFloat = Field(default=0.005, description="yaw rate that the model misses")
+    longitudinal_velocity_mps_rts: NonNegativeFloat = Field(
+        default=0.5, description="longitudinal acceleration it misses"
+    )
+    lateral_velocity_mps_rts: NonNegativeFloat = Field(default=0.3, description="lateral acceleration it misses")
+    yaw_rate_radps_rts: NonNegativeFloat = Field(default=1.0, description="yaw acceleration it misses")
+    steering_rad_rts: NonNegativeFloat = Field(default=0.05, description="steering rate it misses")
+    acceleration_mps2_rts: NonNegativeFloat = Field(default=1.0, description="jerk it misses")
+    gyro_bias_radps_rts: NonNegativeFloat = Field(default=1e-4, description="random walk of the gyroscope's bias")
+
+
+class EstimatorSettings(Settings):
+    """Noise, gates and memory of the state estimator."""
+
+    measurement: MeasurementNoise = Field(default_factory=MeasurementNoise)
+    process: ProcessNoise = Field(default_factory=ProcessNoise)
+    use_accelerometer: bool = Field(default=True, description="whether accelerations are fused")
+    discrepancy_time_s: PositiveFloat = Field(
+        default=0.5, description="how long lateral velocity and yaw rate stay away from a kinematic model's values"
+    )
+    initial_speed_std_mps: PositiveFloat = Field(
+        default=1.0, description="of the velocity, when the pose is first known"
+    )
+    initial_gyro_bias_std_radps: PositiveFloat = 0.05
+    gate_probability: PositiveFloat = Field(
+        default=0.999, lt=1.0, description="share of good measurements that the gates let pass"
+    )
+    gate_patience_s: PositiveFloat = Field(
+        default=1.0,
+        description="uninterrupted rejection after which the filter is taken to be wrong, and follows the sensor",
+    )
+    history_s: PositiveFloat = Field(default=1.0, description="oldest delayed measurement that is still used")
+    future_tolerance_s: NonNegativeFloat = Field(
+        default=0.01, description="how far a stamp may lie ahead of its arrival"
+    )
+    command_timeout_s: PositiveFloat = Field(
+        default=0.3, description="silence after which the actuators are taken to hold their state"
+    )
+    step_s: PositiveFloat = Field(default=0.02, description="longest step of the prediction")
