@@ -17,11 +17,6 @@ def interpolate(time_s: np.ndarray, values: np.ndarray, grid_s: np.ndarray) -> n
     return np.stack([np.interp(grid_s, time_s, column) for column in values.T], axis=1)
 
 
-def interpolate_angle(time_s: np.ndarray, angle: np.ndarray, grid_s: np.ndarray) -> np.ndarray:
-    """[G] the same for an angle [rad], the short way round; continuous (not wrapped) over the recording."""
-    return np.interp(grid_s, time_s, np.unwrap(angle))
-
-
 def hold(time_s: np.ndarray, values: np.ndarray, grid_s: np.ndarray) -> np.ndarray:
     """[G, C] the newest of ``values`` [N, C] at or before each grid time; NaN before the first one."""
     newest = _newest(time_s, grid_s)
@@ -65,10 +60,3 @@ def low_pass(values: np.ndarray, dt: float, cutoff_hz: float) -> np.ndarray:
     for k in range(1, len(values)):
         filtered[k] = filtered[k - 1] + gain * (values[k] - filtered[k - 1])
     return filtered
-
-
-def backward_derivative(values: np.ndarray, dt: float, steps: int) -> np.ndarray:
-    """[G] mean slope of ``values`` [G] over the last ``steps`` steps; NaN in the first ``steps`` rows."""
-    slope = np.full(len(values), np.nan)
-    slope[steps:] = (values[steps:] - values[:-steps]) / (steps * dt)
-    return slope

@@ -81,7 +81,7 @@ def test_no_controls_is_an_error_unless_states_are_enough(course, save):
     path = save(course.odom())
     with pytest.raises(DataError, match="no controls"):
         read_drive(path)
-    assert np.isnan(read_drive(path, states_only=True).segments[0].action).all()
+    assert np.isnan(read_drive(path, need_controls=False).segments[0].action).all()
 
 
 def test_reference_point_is_what_the_recording_says_or_is_told(course, save):

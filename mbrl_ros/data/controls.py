@@ -1,0 +1,74 @@
+"""What counts as the action of a recording: what was commanded, or what the actuators report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbrl_ros.core.errors import DataError
+from mbrl_ros.core.layout import ACTIONS, DriveCommand, Layout
+from mbrl_ros.data import resampling
+from mbrl_ros.data.signals import Signals
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Where the entries of the action come from.
+
+    Args:
+        entries: topic and column of each entry.
+        layout: names and units of the entries.
+        commanded: commands, held until the next; otherwise measurements, interpolated.
+        note: the same in a sentence.
+    """
+
+    entries: tuple[tuple[Signals, str], ...]
+    layout: Layout
+    commanded: bool
+    note: str
+
+    def sample(self, clock: Mapping[str, np.ndarray], grid_s: np.ndarray) -> np.ndarray:
+        """[G, A] actions at the grid times; ``clock`` has each topic's message times on the grid's clock."""
+        bring = resampling.hold if self.commanded else resampling.interpolate
+        columns = [bring(clock[s.topic], s.columns[name][:, None], grid_s) for s, name in self.entries]
+        return np.concatenate(columns, axis=1)
+
+
+def choose_controls(sources: Mapping[str, Signals], drive: DriveCommand | None, source: str) -> Controls | None:
+    """Commands where the recording has them, otherwise what the actuators report, otherwise None.
+
+    Args:
+        sources: topics by quantity.
+        drive: what the longitudinal entry is; None for the commanded acceleration where that is ever set,
+            otherwise the commanded speed, and for the acceleration where it is measured.
+        source: the recording, for errors.
+
+    Raises:
+        DataError: no topic has what ``drive`` asks for.
+    """
+    command, steering = sources.get("command"), sources.get("steering")
+    if command is not None:
+        wanted = drive or ("acceleration" if command.filled("acceleration") else "speed")
+        if not command.has(wanted):
+            raise DataError(f"{source}: topic '{command.topic}' ({command.msgtype}) commands no {wanted}")
+        return Controls(
+            ((command, "steering_angle"), (command, wanted)),
+            ACTIONS[wanted],
+            True,
+            f"actions: steering angle and {wanted} commanded on {command.topic}",
+        )
+    wanted = drive or "acceleration"
+    longitudinal = sources.get("acceleration") if wanted == "acceleration" else steering
+    if steering is None or longitudinal is None:
+        return None
+    if not longitudinal.has(wanted):
+        raise DataError(f"{source}: topic '{longitudinal.topic}' ({longitudinal.msgtype}) measures no {wanted}")
+    return Controls(
+        ((steering, "steering_angle"), (longitudinal, wanted)),
+        ACTIONS[wanted],
+        False,
+        f"actions: no commands recorded; steering angle measured by {steering.topic} and {wanted} by "
+        f"{longitudinal.topic} stand in",
+    )
