@@ -183,7 +183,8 @@ class ParametricModel(torch.nn.Module):
             held = Held(mean, tangent, tangent_end, end - steering, mean_acceleration)
             columns = self.equations.integrate(p, self.config, columns, held, h)
             steering = end
-        return torch.stack([*torch.broadcast_tensors(*columns, steering, acceleration)], dim=-1)
+        # Each entry contiguous, so that compiled rollouts read and write whole vectors.
+        return torch.stack(torch.broadcast_tensors(*columns, steering, acceleration)).movedim(0, -1)
 
     def _copy(self, values: Mapping[str, float], config: Config) -> ParametricModel:
         like = next(self.parameters())

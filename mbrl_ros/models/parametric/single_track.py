@@ -56,7 +56,7 @@ def _tyre(axle: str) -> Table:
 
 TYRES: Table = _tyre("front") | _tyre("rear")
 
-_RETURN_S = 0.05  # time in which vy and yaw rate return to the kinematic relation at low speed
+_RETURN_PER_S = 20.0  # rate at which vy and yaw rate return to the kinematic relation near standstill [1/s]
 
 
 def parameters(config: Config) -> Table:
@@ -90,33 +90,31 @@ def integrate(p: Parameters, config: Config, state: Columns, held: Held, h: floa
     acceleration, tangent = held.acceleration, held.tan_steering
     cos_steering = torch.rsqrt(1 + tangent * tangent)
     sin_steering = tangent * cos_steering
-    tangent_rate = (1 + tangent * tangent) * held.steering_change / h
+    curvature = tangent / wheelbase  # of the kinematic path of the rear axle
+    curvature_rate = (1 + tangent * tangent) * held.steering_change * (1 / (h * wheelbase))
     load_front, load_rear = axle_loads(p, acceleration)
 
     def derivative(columns: Columns) -> Columns:
         _, _, yaw, vx, vy, yaw_rate = columns
         speed = vx.abs()
-        share = ((speed - p["blend_start"]) / p["blend_width"]).clamp(0, 1)
+        share = ((speed - p["blend_start"]) * (1 / p["blend_width"])).clamp(0, 1)
         share = share * share * (3 - 2 * share)
 
-        rolling = speed.clamp_min(p["blend_start"])  # below it the tyres have no share
-        vy_front, vy_rear = vy + (wheelbase - lever) * yaw_rate, vy - lever * yaw_rate
-        slip_front = torch.sign(vx) * held.steering - torch.atan(vy_front / rolling)
-        slip_rear = -torch.atan(vy_rear / rolling)
+        per_speed = 1 / speed.clamp_min(p["blend_start"])  # slower, the tyres have no share
+        direction = vx * per_speed
+        slip_front = direction * held.steering - torch.atan((vy + (wheelbase - lever) * yaw_rate) * per_speed)
+        slip_rear = -torch.atan((vy - lever * yaw_rate) * per_speed)
         force_front = load_front * _axle_friction(p, "front", slip_front)
         force_rear = load_rear * _axle_friction(p, "rear", slip_rear)
+        across = force_front * cos_steering
         vy_cg = vy + (l_r - lever) * yaw_rate
         cornering = vy_cg * yaw_rate - force_front * sin_steering
-        pushing = force_front * cos_steering
-        vy_cg_rate = pushing + force_rear - vx * yaw_rate
-        turning = (l_f * pushing - l_r * force_rear) / (p["yaw_inertia_ratio"] * l_f * l_r)
+        vx_rate = resisted(acceleration, p, vx) + p["cornering_drag"] * share * cornering
 
-        vx_rate = resisted(acceleration, p, vx) + share * p["cornering_drag"] * cornering
-        kinematic = vx * tangent / wheelbase
-        kinematic_rate = (vx_rate * tangent + vx * tangent_rate) / wheelbase
-        turning_slow = kinematic_rate + (kinematic - yaw_rate) / _RETURN_S
-        vy_rate = vy_cg_rate - (l_r - lever) * turning
-        vy_rate_slow = lever * kinematic_rate + (lever * kinematic - vy) / _RETURN_S
+        turning = (l_f * across - l_r * force_rear) * (1 / (p["yaw_inertia_ratio"] * l_f * l_r))
+        turning_slow = vx_rate * curvature + vx * curvature_rate + _RETURN_PER_S * (vx * curvature - yaw_rate)
+        sliding = across + force_rear - vx * yaw_rate - (l_r - lever) * turning
+        sliding_slow = lever * turning_slow + _RETURN_PER_S * (lever * yaw_rate - vy)
 
         cos, sin = torch.cos(yaw), torch.sin(yaw)
         return (
@@ -124,8 +122,8 @@ def integrate(p: Parameters, config: Config, state: Columns, held: Held, h: floa
             vx * sin + vy * cos,
             yaw_rate,
             vx_rate,
-            torch.lerp(vy_rate_slow, vy_rate, share),
-            torch.lerp(turning_slow, turning, share),
+            sliding_slow + share * (sliding - sliding_slow),
+            turning_slow + share * (turning - turning_slow),
         )
 
     return INTEGRATORS[config.integrator](derivative, state, h)
