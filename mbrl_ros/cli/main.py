@@ -7,6 +7,7 @@ import importlib
 import typer
 from rich.console import Console
 
+from mbrl_ros.cli import track
 from mbrl_ros.core.errors import MbrlError
 
 app = typer.Typer(
@@ -20,6 +21,9 @@ app = typer.Typer(
 
 def _register(module: str, function: str, name: str) -> None:
     app.command(name=name)(getattr(importlib.import_module(f"mbrl_ros.cli.{module}"), function))
+
+
+app.add_typer(track.app, name="track")
 
 
 def main() -> None:

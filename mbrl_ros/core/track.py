@@ -121,7 +121,7 @@ class Track:
         )
 
     def to_csv(self, path: str | Path, comments: Sequence[str] = ()) -> None:
-        """Write the points and widths (to 0.1 mm) as ``from_csv`` reads them, below ``comments``."""
+        """Write the points and widths as ``from_csv`` reads them, below ``comments``."""
         write_rows(path, np.column_stack([self.points, self.widths_right, self.widths_left]), comments)
 
     def at(self, s: np.ndarray | float) -> TrackSection:
