@@ -109,23 +109,28 @@ def vehicle_graph(options: DriveOptions) -> Graph:
     """Estimator, model server, planner and gate on a real car's topics."""
     vehicle = config_file("vehicles", options.vehicle, ".yaml")
     common = {"use_sim_time": options.use_sim_time, "vehicle": vehicle}
-    return Graph((
-        NodeSpec("command_gate", {**common, "gate.require_engage": options.require_engage},
-                 remappings={"command": "/mppi_planner/command"}),
-        NodeSpec("state_estimator", common),
-        NodeSpec("dynamics_server", {**common, "model": options.model}),
-        NodeSpec(
-            "mppi_planner",
-            {
-                **common,
-                "config": config_file("planners", options.planner, ".yaml"),
-                "track": config_file("tracks", options.track, ".csv"),
-                "seed": options.seed,
-                "autostart": True,
-            },
-            lifecycle=True,
-        ),
-    ))
+    return Graph(
+        (
+            NodeSpec(
+                "command_gate",
+                {**common, "gate.require_engage": options.require_engage},
+                remappings={"command": "/mppi_planner/command"},
+            ),
+            NodeSpec("state_estimator", common),
+            NodeSpec("dynamics_server", {**common, "model": options.model}),
+            NodeSpec(
+                "mppi_planner",
+                {
+                    **common,
+                    "config": config_file("planners", options.planner, ".yaml"),
+                    "track": config_file("tracks", options.track, ".csv"),
+                    "seed": options.seed,
+                    "autostart": True,
+                },
+                lifecycle=True,
+            ),
+        )
+    )
 
 
 def simulation_graph(options: SimulationOptions) -> Graph:

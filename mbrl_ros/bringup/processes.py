@@ -101,13 +101,22 @@ class Processes:
         parameters.write_text(yaml.safe_dump({spec.executable: {"ros__parameters": dict(spec.parameters)}}))
         remappings = [word for pair in spec.remappings.items() for word in ("-r", ":=".join(pair))]
         command = [
-            sys.executable, "-m", f"{PACKAGE}.nodes.{spec.executable}",
-            "--ros-args", "--params-file", str(parameters), *remappings,
+            sys.executable,
+            "-m",
+            f"{PACKAGE}.nodes.{spec.executable}",
+            "--ros-args",
+            "--params-file",
+            str(parameters),
+            *remappings,
         ]
         with self.log(spec.executable).open("wb") as output:
             return subprocess.Popen(
-                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True,
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
 

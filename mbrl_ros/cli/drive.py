@@ -62,7 +62,12 @@ def drive(
     Example: mbrl drive --track demo --laps 3 --record runs/first --json runs/first.json
     """
     options = SimulationOptions(
-        vehicle=vehicle, track=track, planner=planner, model=model, plant=plant, seed=seed,
+        vehicle=vehicle,
+        track=track,
+        planner=planner,
+        model=model,
+        plant=plant,
+        seed=seed,
         real_time_factor=real_time_factor,
     )
     console = Console()

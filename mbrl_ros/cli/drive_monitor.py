@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from ackermann_msgs.msg import AckermannDriveStamped
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
@@ -17,9 +18,8 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu
 
-from ackermann_msgs.msg import AckermannDriveStamped
-from mbrl_ros.core.layout import STATE
 from mbrl_ros.core.lap import Lap
+from mbrl_ros.core.layout import STATE
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.msg import ModelInfo, PlannedTrajectory, PlannerStatus, VehicleState

@@ -25,18 +25,19 @@ def launch_description(options: type, graph_of: Callable[[Any], Graph]) -> Launc
 
     def actions(context: LaunchContext) -> list[Any]:
         given = {
-            name: _parse(name, context.launch_configurations[name], default)
-            for name, (default, _) in arguments.items()
+            name: _parse(name, context.launch_configurations[name], default) for name, (default, _) in arguments.items()
         }
         return [action for spec in graph_of(options(**given)).nodes for action in _node_actions(spec)]
 
-    return LaunchDescription([
-        *(
-            DeclareLaunchArgument(name, default_value=_text(default), description=text)
-            for name, (default, text) in arguments.items()
-        ),
-        OpaqueFunction(function=actions),
-    ])
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=_text(default), description=text)
+                for name, (default, text) in arguments.items()
+            ),
+            OpaqueFunction(function=actions),
+        ]
+    )
 
 
 def _node_actions(spec: NodeSpec) -> list[Any]:

@@ -231,9 +231,7 @@ class CommandGate:
             steering = self._near(
                 "steering rate", steering, before.steering_angle_rad, limits.steering_rate_radps * elapsed_s
             )
-            acceleration = self._near(
-                "jerk", acceleration, before.acceleration_mps2, limits.jerk_mps3 * elapsed_s
-            )
+            acceleration = self._near("jerk", acceleration, before.acceleration_mps2, limits.jerk_mps3 * elapsed_s)
         acceleration = self._within("acceleration", acceleration, limits.acceleration_mps2, limits.braking_mps2)
         return Command(
             steering_angle_rad=steering,

@@ -81,9 +81,9 @@ class LiveErrors:
         states = np.stack([state for _, state in self._states])
         states[:, YAW] = np.unwrap(states[:, YAW])
         driven = _Interpolator(stamps, states)
-        commands = np.stack([
-            self._commands.mean(start_s - past * model.dt, model.dt, past + steps) for start_s in starts_s
-        ])
+        commands = np.stack(
+            [self._commands.mean(start_s - past * model.dt, model.dt, past + steps) for start_s in starts_s]
+        )
         with torch.no_grad():
             applied = delayed(torch.from_numpy(commands), model.delay.double() / model.dt, past)
             dtype = model.delay.dtype
@@ -101,9 +101,7 @@ class LiveErrors:
             squares = (error**2).mean(axis=0)
             rows.append([squares[X] + squares[Y], squares[YAW], squares[VX], squares[YAW_RATE]])
         position, yaw, speed, yaw_rate = np.sqrt(np.array(rows)).T
-        return HorizonErrors(
-            float(stamp_s), self._horizons_s, position, yaw, speed, yaw_rate, len(starts_s)
-        )
+        return HorizonErrors(float(stamp_s), self._horizons_s, position, yaw, speed, yaw_rate, len(starts_s))
 
 
 class _Interpolator:

@@ -72,9 +72,7 @@ class CommandGateNode:
         if now_s < self._last_now_s - 1.0:
             self.gate.reset_time()
         self._last_now_s = now_s
-        refusal = self.gate.receive(
-            command_of(message), to_seconds(message.header.stamp), now_s, self._receipt_s()
-        )
+        refusal = self.gate.receive(command_of(message), to_seconds(message.header.stamp), now_s, self._receipt_s())
         if refusal:
             self.node.get_logger().warning(f"command refused: {refusal}", throttle_duration_sec=1.0)
             return
@@ -141,9 +139,11 @@ class CommandGateNode:
             Mode.STOPPED_BY_OPERATOR: diagnostics.ERROR,
         }[mode]
         message = f"{mode.value}: {self.gate.reason}" if self.gate.reason else mode.value
-        return level, message, {
-            **self.gate.counters, "cycles": self._rate.cycles, "cycles in their slot": self._rate.kept
-        }
+        return (
+            level,
+            message,
+            {**self.gate.counters, "cycles": self._rate.cycles, "cycles in their slot": self._rate.kept},
+        )
 
 
 def main() -> None:

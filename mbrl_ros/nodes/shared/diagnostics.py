@@ -33,8 +33,7 @@ class Diagnostics:
         self._name = f"{node.get_name()}: {part}"
         self._report = report
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(
-            1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._level: bytes | None = None
 
     def publish_on_change(self) -> None:

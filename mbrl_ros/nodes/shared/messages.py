@@ -16,7 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from mbrl_ros.core.angles import quaternion_from_yaw, yaw_from_quaternion
 from mbrl_ros.core.command_gate import Command
 from mbrl_ros.core.control_sequence import ControlSequence
-from mbrl_ros.core.layout import STATE, X, Y, YAW
+from mbrl_ros.core.layout import STATE, YAW, X, Y
 from mbrl_ros.msg import ControlSequence as ControlSequenceMsg
 from mbrl_ros.msg import PlannedTrajectory, VehicleState
 
@@ -53,9 +53,7 @@ def quaternion_of(yaw: float) -> Quaternion:
 def command_of(message: AckermannDriveStamped) -> Command:
     """The command in an AckermannDriveStamped."""
     drive = message.drive
-    return Command(
-        drive.steering_angle, drive.steering_angle_velocity, drive.speed, drive.acceleration, drive.jerk
-    )
+    return Command(drive.steering_angle, drive.steering_angle_velocity, drive.speed, drive.acceleration, drive.jerk)
 
 
 def drive_message(command: Command, stamp_s: float) -> AckermannDriveStamped:
@@ -165,9 +163,7 @@ def path_message(plan: ControlSequence, frame_id: str) -> Path:
     return path
 
 
-def candidates_message(
-    positions: np.ndarray, costs: np.ndarray, stamp_s: float, frame_id: str
-) -> MarkerArray:
+def candidates_message(positions: np.ndarray, costs: np.ndarray, stamp_s: float, frame_id: str) -> MarkerArray:
     """Line strips of candidate trajectories [K, N, 2], green for the cheapest, red for the dearest of ``costs`` [K]."""
     low, high = float(np.nanmin(costs)), float(np.nanmax(costs))
     shares = (costs - low) / max(high - low, 1e-9)

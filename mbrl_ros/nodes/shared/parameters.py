@@ -42,9 +42,16 @@ def declare(node: Node, kind: type[SettingsT]) -> SettingsT:
     Raises:
         ConfigError: a parameter is unknown, of the wrong type, out of range or missing.
     """
-    path = str(node.declare_parameter(CONFIG, "", ParameterDescriptor(
-        description="YAML file with this node's settings; parameters given one by one win over it", read_only=True
-    )).value)
+    path = str(
+        node.declare_parameter(
+            CONFIG,
+            "",
+            ParameterDescriptor(
+                description="YAML file with this node's settings; parameters given one by one win over it",
+                read_only=True,
+            ),
+        ).value
+    )
     base = _flatten(read_yaml(path)) if path else {}
     fields = dict(_leaves(kind))
     _refuse_unknown(base, fields, path)
@@ -152,8 +159,12 @@ def _plain_type(info: FieldInfo) -> Any:
     return info.annotation if isinstance(info.annotation, type) else (arguments[0] if arguments else str)
 
 
-_ROS_TYPES = {float: Parameter.Type.DOUBLE, int: Parameter.Type.INTEGER, bool: Parameter.Type.BOOL,
-              str: Parameter.Type.STRING}
+_ROS_TYPES = {
+    float: Parameter.Type.DOUBLE,
+    int: Parameter.Type.INTEGER,
+    bool: Parameter.Type.BOOL,
+    str: Parameter.Type.STRING,
+}
 
 
 def _to_ros(default: Any, info: FieldInfo) -> Any:
