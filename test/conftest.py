@@ -1,0 +1,91 @@
+"""What every test can use: marks for what a test needs, real recordings, an isolated ROS domain."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+MARKS = {
+    "ros": "needs rclpy and the built messages",
+    "data": "needs the real recordings and tracks beside the repository",
+    "distro(module, ...)": "needs modules that only a ROS 2 distribution has",
+}
+
+# Ports of higher domains overlap the range that Linux hands out to outgoing connections.
+DOMAINS = range(1, 102)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in MARKS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def _has(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _reason_to_skip(item: pytest.Item) -> str | None:
+    """Why this machine cannot run the test, if it cannot."""
+    # Inside the project's environment a missing message is a failure, not a reason to skip.
+    if item.get_closest_marker("ros") and "MBRL_ROOT" not in os.environ:
+        missing = [name for name in ("rclpy", "mbrl_ros.msg") if not _has(name)]
+        if missing:
+            return f"no {' and no '.join(missing)} here: run `make test`, or `. tools/env.sh` first"
+    if distro := item.get_closest_marker("distro"):
+        missing = [name for name in distro.args if not _has(name)]
+        if missing:
+            return f"no {' and no '.join(missing)} here: it comes with a ROS 2 distribution, not as a wheel"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)
+        if "ros_domain" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.ros)
+        if reason := _reason_to_skip(item):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real recordings and tracks; the test is skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no recordings at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A ROS domain on the loopback interface that no other test uses at this time, in any process.
+
+    It stands in the environment, which nodes in this process and its children read when they start.
+    """
+    for domain in DOMAINS:
+        path = Path(tempfile.gettempdir()) / f"mbrl_ros_domain_{domain}.lock"
+        with path.open("w", encoding="utf-8") as lock:
+            try:
+                # Let go by the system when the file is closed, even by a crash.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+            monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+            if os.environ.get("ROS_DISTRO") == "humble":
+                monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
+            yield domain
+            return
+    pytest.fail("all ROS domains are taken by other tests")
