@@ -1,0 +1,177 @@
+"""The planner node's brain: which state to plan from, which plan to follow, and when to stop.
+
+Pure: times are handed in. ``nodes/mppi_planner.py`` and ``evaluation/closed_loop.py`` both run it, so what is
+tested in one process is what drives the car.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from mbrl_ros.core.command_gate import Command
+from mbrl_ros.core.config import Settings
+from mbrl_ros.core.control_sequence import ControlSequence
+from mbrl_ros.core.delay import CommandHistory
+from mbrl_ros.core.layout import ACTIONS, DRIVE_COMMAND, STATE, STEERING_COMMAND, VX
+from mbrl_ros.core.vehicle import Limits
+
+
+class LoopSettings(Settings):
+    """Which states and plans are fresh enough to act on."""
+
+    control_rate_hz: PositiveFloat = Field(50.0, le=200.0, description="rate of commands")
+    state_timeout_s: PositiveFloat = Field(0.1, description="oldest state that may be acted on, by stamp and receipt")
+    future_tolerance_s: NonNegativeFloat = Field(0.02, description="how far a state's stamp may lie ahead of the clock")
+    recovery_states: PositiveInt = Field(10, description="good states in a row that end a stop for want of states")
+    plan_timeout_s: PositiveFloat = Field(0.3, description="longest that a plan is followed while no newer one comes")
+    speed_lookahead_s: NonNegativeFloat = Field(
+        0.1, description="how far ahead in the plan the commanded speed is read, for cars that follow speed"
+    )
+    stop_commands: NonNegativeInt = Field(10, description="stop commands sent when planning ends")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a planner is asked: the newest good state, and the commands sent up to now.
+
+    Args:
+        state: [8] core.layout.STATE.
+        stamp_s: the state's stamp [s].
+        history: commands as sent; the solver's own copy.
+    """
+
+    state: np.ndarray
+    stamp_s: float
+    history: CommandHistory
+
+
+class ControlLoop:
+    """Judges states, follows plans, and stops the car when either is missing.
+
+    Args:
+        limits: of the car.
+        settings: timeouts.
+    """
+
+    def __init__(self, limits: Limits, settings: LoopSettings) -> None:
+        self.limits = limits
+        self.settings = settings
+        self.counters: Counter[str] = Counter()
+        self.reason = "no state yet"
+        self.plan: ControlSequence | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget states, plans and commands, as when activated or when simulated time was set back."""
+        self.plan = None
+        self.reason = "no state yet"
+        self._state: np.ndarray | None = None
+        self._stamp_s = -math.inf
+        self._receipt_s = -math.inf
+        self._good_in_row = 0
+        self._recovered = True
+        self._planned_stamp_s = -math.inf
+        self._steering = 0.0
+        self._history = CommandHistory(np.zeros(len(ACTIONS["acceleration"])))
+
+    def observe(self, state: np.ndarray, stamp_s: float, now_s: float, receipt_s: float) -> str:
+        """Take a state in; returns why it was refused, or an empty string.
+
+        Args:
+            state: [8] core.layout.STATE.
+            stamp_s: its stamp [s].
+            now_s: the clock that stamps are made with [s].
+            receipt_s: the clock that silence is measured with [s].
+        """
+        refusal = self._refusal(state, stamp_s, now_s)
+        if refusal:
+            self.counters[f"state {refusal}"] += 1
+            self._good_in_row = 0
+            return refusal
+        self._state, self._stamp_s, self._receipt_s = state, stamp_s, receipt_s
+        self._good_in_row += 1
+        return ""
+
+    def _refusal(self, state: np.ndarray, stamp_s: float, now_s: float) -> str:
+        if state.shape != (len(STATE),) or not np.isfinite(state).all():
+            return "non-finite"
+        if stamp_s > now_s + self.settings.future_tolerance_s:
+            return "in the future"
+        if now_s - stamp_s > self.settings.state_timeout_s:
+            return "stale"
+        if stamp_s <= self._stamp_s:
+            return "duplicate" if stamp_s == self._stamp_s else "backward"
+        return ""
+
+    def sent(self, stamp_s: float, steering_angle: float, acceleration: float) -> None:
+        """A command really went to the car, as the gate let it through."""
+        self._history.append(stamp_s, np.array([steering_angle, acceleration]))
+
+    def problem(self) -> Problem | None:
+        """What to solve next, or None while there is no state newer than the last one solved for."""
+        if self._state is None or self._stamp_s <= self._planned_stamp_s:
+            return None
+        self._planned_stamp_s = self._stamp_s
+        return Problem(self._state, self._stamp_s, copy.deepcopy(self._history))
+
+    def adopt(self, plan: ControlSequence, solve_time_s: float) -> None:
+        """Follow ``plan`` from now on."""
+        self.counters["plans"] += 1
+        self.counters["missed deadlines"] += solve_time_s > 1.0 / self.settings.control_rate_hz
+        self.plan = plan
+
+    def command(self, now_s: float, receipt_s: float) -> Command:
+        """The command for now: the plan's, or a braked stop; ``reason`` then says why.
+
+        Args:
+            now_s: the clock that stamps are made with [s].
+            receipt_s: the clock that silence is measured with [s].
+        """
+        self.reason = self._why_stop(now_s, receipt_s)
+        if self.reason or self.plan is None:
+            self.counters["stop commands"] += 1
+            return self.stop()
+        action = self.plan.at(now_s)
+        self._steering = float(action[STEERING_COMMAND])
+        return Command(
+            steering_angle_rad=self._steering,
+            steering_rate_radps=self.limits.steering_rate_radps,
+            speed_mps=self._speed(self.plan, now_s + self.settings.speed_lookahead_s),
+            acceleration_mps2=float(action[DRIVE_COMMAND]),
+            jerk_mps3=self.limits.jerk_mps3,
+        )
+
+    def stop(self) -> Command:
+        """A braked stop with the wheel where it was."""
+        return Command(
+            self._steering, self.limits.steering_rate_radps, 0.0, -self.limits.braking_mps2, self.limits.jerk_mps3
+        )
+
+    def _why_stop(self, now_s: float, receipt_s: float) -> str:
+        settings = self.settings
+        if self._state is None:
+            return "no state yet"
+        if now_s - self._stamp_s > settings.state_timeout_s or receipt_s - self._receipt_s > settings.state_timeout_s:
+            self.counters["state lost"] += self._recovered
+            self._recovered, self._good_in_row = False, 0
+            return "state lost"
+        if not self._recovered and self._good_in_row < settings.recovery_states:
+            return "recovering"
+        self._recovered = True
+        if self.plan is None:
+            return "no plan yet"
+        if now_s - self.plan.stamp_s > settings.plan_timeout_s or now_s >= self.plan.end_s:
+            return "no fresh plan"
+        return ""
+
+    def _speed(self, plan: ControlSequence, at_s: float) -> float:
+        assert plan.states is not None  # noqa: S101  # planners that drive a car predict its states
+        times = plan.stamp_s + plan.dt * np.arange(len(plan.states))
+        speed = float(np.interp(at_s, times, plan.states[:, VX]))
+        return min(max(speed, 0.0), self.limits.speed_mps)

@@ -1,0 +1,145 @@
+"""The planner's rows of the safety contract, without ROS."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mbrl_ros.core.control_sequence import ControlSequence
+from mbrl_ros.core.layout import ACTIONS, STATE, VX
+from mbrl_ros.core.vehicle import Limits
+from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
+
+LIMITS = Limits(
+    steering_angle_rad=0.4,
+    steering_rate_radps=3.0,
+    speed_mps=8.0,
+    acceleration_mps2=5.0,
+    braking_mps2=7.0,
+    jerk_mps3=100.0,
+)
+DT = 0.02
+
+
+def state(**entries) -> np.ndarray:
+    return np.array([entries.get(name, 0.0) for name in STATE.names])
+
+
+def plan_at(stamp_s: float, steering=0.1, horizon=50) -> ControlSequence:
+    states = np.zeros((horizon + 1, len(STATE)))
+    states[:, VX] = 3.0 + np.arange(horizon + 1) * DT
+    return ControlSequence(
+        stamp_s, DT, np.tile([steering, 1.0], (horizon, 1)), ACTIONS["acceleration"], states=states, model_id="m"
+    )
+
+
+def loop(**settings) -> ControlLoop:
+    return ControlLoop(LIMITS, LoopSettings(**settings))
+
+
+def cycle(subject: ControlLoop, now: float, solve=True):
+    subject.observe(state(vx=3.0), now, now, now)
+    problem = subject.problem()
+    if solve and problem is not None:
+        subject.adopt(plan_at(problem.stamp_s), solve_time_s=0.005)
+    return subject.command(now, now)
+
+
+def is_stop(command) -> bool:
+    return command.speed_mps == 0.0 and command.acceleration_mps2 == -LIMITS.braking_mps2
+
+
+def test_follows_the_plan_at_the_time_of_the_command():
+    subject = loop(speed_lookahead_s=0.1)
+    command = cycle(subject, 1.0)
+    assert (command.steering_angle_rad, command.acceleration_mps2) == (0.1, 1.0)
+    assert command.speed_mps == pytest.approx(3.1)
+    assert subject.reason == ""
+
+
+def test_stops_before_the_first_state_and_before_the_first_plan():
+    subject = loop()
+    assert is_stop(subject.command(0.0, 0.0)) and subject.reason == "no state yet"
+    assert is_stop(cycle(subject, 0.02, solve=False)) and subject.reason == "no plan yet"
+
+
+@pytest.mark.parametrize("clock", ["stamp", "receipt"])
+def test_stops_with_the_wheel_held_when_states_stop_coming_by_either_clock(clock):
+    subject = loop()
+    cycle(subject, 1.0)
+    now, receipt = (1.2, 1.01) if clock == "stamp" else (1.01, 1.2)
+    command = subject.command(now, receipt)
+    assert is_stop(command) and command.steering_angle_rad == 0.1
+    assert subject.reason == "state lost" and subject.counters["state lost"] == 1
+
+
+def test_recovers_only_after_several_good_states():
+    subject = loop(recovery_states=3)
+    cycle(subject, 1.0)
+    subject.command(1.5, 1.5)
+    assert [is_stop(cycle(subject, 1.5 + k * DT)) for k in range(4)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("bad", "stamp_s", "why"),
+    [
+        ({"vx": math.nan}, 1.02, "non-finite"),
+        ({"x": math.inf}, 1.02, "non-finite"),
+        ({}, 1.0, "duplicate"),
+        ({}, 0.98, "backward"),
+        ({}, 1.5, "in the future"),
+        ({}, 0.7, "stale"),
+    ],
+)
+def test_refuses_and_counts_bad_states(bad, stamp_s, why):
+    subject = loop()
+    cycle(subject, 1.0)
+    assert subject.observe(state(**bad), stamp_s, 1.02, 1.02) == why
+    assert subject.counters[f"state {why}"] == 1
+    assert subject.problem() is None
+
+
+def test_an_overrun_follows_the_last_plan_and_then_stops():
+    subject = loop(plan_timeout_s=0.2)
+    cycle(subject, 1.0)
+    commands = [cycle(subject, 1.0 + k * DT, solve=False) for k in range(1, 13)]
+    assert [is_stop(command) for command in commands] == [False] * 10 + [True] * 2
+    assert subject.reason == "no fresh plan"
+
+
+def test_a_plan_is_never_followed_beyond_its_horizon():
+    subject = loop(plan_timeout_s=5.0)
+    subject.observe(state(), 1.0, 1.0, 1.0)
+    subject.adopt(plan_at(1.0, horizon=3), 0.001)
+    assert is_stop(cycle(subject, 1.06, solve=False))
+
+
+def test_late_solves_are_counted():
+    subject = loop()
+    subject.observe(state(), 1.0, 1.0, 1.0)
+    subject.adopt(plan_at(1.0), solve_time_s=0.021)
+    subject.adopt(plan_at(1.0), solve_time_s=0.019)
+    assert (subject.counters["plans"], subject.counters["missed deadlines"]) == (2, 1)
+
+
+def test_the_solver_sees_the_commands_that_were_really_sent_and_no_later_ones():
+    subject = loop()
+    subject.sent(0.98, 0.3, -2.0)
+    subject.observe(state(), 1.0, 1.0, 1.0)
+    problem = subject.problem()
+    subject.sent(1.0, -0.3, 2.0)
+    assert problem.history.at(1.0).tolist() == [0.3, -2.0]
+
+
+def test_each_state_is_solved_for_once():
+    subject = loop()
+    subject.observe(state(), 1.0, 1.0, 1.0)
+    assert subject.problem() is not None
+    assert subject.problem() is None
+
+
+def test_a_reset_accepts_earlier_stamps_again():
+    subject = loop()
+    cycle(subject, 100.0)
+    subject.reset()
+    assert not is_stop(cycle(subject, 1.0))
