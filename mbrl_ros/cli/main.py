@@ -24,6 +24,7 @@ def _register(module: str, function: str, name: str) -> None:
 
 
 app.add_typer(track.app, name="track")
+_register("evaluate", "evaluate", "evaluate")
 
 
 def main() -> None:

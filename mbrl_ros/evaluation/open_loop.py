@@ -151,9 +151,10 @@ def cut_windows(
             measured.append(np.tile(_measured(segment), (len(rows), 1)))
             times.append(segment.time_s[rows])
     if not sum(map(len, times)):
+        doubts = "".join(f"; {note}" for note in drive.notes if "contradicts" in note)
         raise DataError(
             f"{drive.source}: no start with vx > {min_speed:g} m/s and {shortest * drive.dt:g} s of driving after it "
-            f"in the part to score (fastest there: {fastest:.2f} m/s); lower --min-speed or the horizon"
+            f"in the part to score (fastest there: {fastest:.2f} m/s); lower --min-speed or the horizon{doubts}"
         )
     return Windows(
         torch.from_numpy(np.concatenate(states)),
@@ -235,9 +236,15 @@ def mean_interval(values: np.ndarray, block: int, seed: int) -> tuple[float, flo
 
 
 def default_min_speed(drive: Drive) -> float:
-    """3 m/s, or for a small car a fifth of the speed that it exceeds for one twentieth of the time [m/s]."""
+    """3 m/s, or for a small car a fifth of the speed that it exceeds one twentieth of the time, at least 0.1 [m/s].
+
+    Raises:
+        DataError: the recording holds no speed.
+    """
     vx = np.concatenate([segment.state[:, VX] for segment in drive.segments])
-    return min(3.0, max(0.0, 0.2 * float(np.percentile(vx, 95))))
+    if np.isnan(vx).any():
+        raise DataError(f"{drive.source}: records no speed; name a topic that has it with --topic velocity=...")
+    return float(np.clip(0.2 * np.percentile(vx, 95), 0.1, 3.0))
 
 
 def _steps(horizon_s: float, dt: float) -> int:

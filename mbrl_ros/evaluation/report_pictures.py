@@ -1,0 +1,254 @@
+"""Pictures of an open-loop comparison: how errors grow, where they are, and what the worst ones look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+
+from mbrl_ros.core.layout import VX, YAW, YAW_RATE, X, Y
+from mbrl_ros.evaluation.comparison import BagComparison
+from mbrl_ros.evaluation.open_loop import position_errors
+
+_INK, _GRID, _ROAD = "#2e3440", "#d8dce3", "#c3c8d1"
+_MODEL_COLOURS = ("#1f6fb4", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#0b7285")
+_BASELINE_LOOKS = {
+    "persistence": ("#b8bfcc", (0, (1, 1.5))),
+    "ctrv": ("#8a93a3", (0, (5, 2))),
+    "linear": ("#6b7280", (0, (5, 1.5, 1, 1.5))),
+    "floor": ("#4c566a", (0, (1.2, 1.2))),
+}
+
+
+_GOOD_TO_BAD = LinearSegmentedColormap.from_list("good_to_bad", ["#2a9d8f", "#e9c46a", "#e76f51", "#9b2226"])
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One start whose prediction went wrong.
+
+    Args:
+        row: of the comparison's windows.
+        error_m: position error at the end of the longest horizon.
+    """
+
+    row: int
+    error_m: float
+
+
+def lead(comparison: BagComparison) -> str:
+    """The predictor that the pictures are about: the first model, or a baseline where there is none."""
+    if comparison.models:
+        return comparison.models[0]
+    return "linear" if "linear" in comparison.predicted else "ctrv"
+
+
+def worst_moments(comparison: BagComparison, count: int = 5) -> list[Moment]:
+    """The starts at which the lead predictor ends furthest off, no two within one horizon of each other."""
+    windows = comparison.windows
+    errors = position_errors(comparison.predicted[lead(comparison)], windows)[:, -1]
+    horizon_s = (windows.driven.shape[1] - 1) * windows.dt
+    moments: list[Moment] = []
+    for row in np.argsort(-np.nan_to_num(errors, nan=-1.0, posinf=1e300)):
+        apart = all(abs(windows.time_s[row] - windows.time_s[m.row]) > horizon_s for m in moments)
+        if len(moments) < count and apart and not np.isnan(errors[row]):
+            moments.append(Moment(int(row), float(errors[row])))
+    return moments
+
+
+def draw_errors(comparison: BagComparison) -> Figure:
+    """Position error along the horizon for every predictor, and its mean with interval at the longest horizon."""
+    figure = Figure(figsize=(12.5, 4.8), dpi=130, layout="constrained")
+    growth, bars = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    windows = comparison.windows
+    time_s = windows.dt * np.arange(windows.driven.shape[1])
+    shown = [name for name in comparison.predicted if name != "persistence"]
+    top, ends = 0.0, dict[str, float]()
+    for name in shown:
+        errors = position_errors(comparison.predicted[name], windows)
+        errors = errors[~np.isnan(errors).any(axis=1)]
+        mean = errors.mean(axis=0)
+        colour, style = _look(name, comparison)
+        top = max(top, float(np.nan_to_num(mean, posinf=0.0).max()))
+        ends[name] = float(mean[-1])
+        growth.plot(time_s, mean, color=colour, linestyle=style, linewidth=2.4 if style == "-" else 1.6)
+        if name == lead(comparison):
+            low, high = np.percentile(errors, [25, 75], axis=0)
+            growth.fill_between(time_s, low, high, color=colour, alpha=0.12, linewidth=0)
+    _label_ends(growth, comparison, ends)
+    growth.set(xlim=(0, time_s[-1]), ylim=(0, 1.08 * top), xlabel="predicted for [s]", ylabel="position error [m]")
+    growth.set_title(f"How far off, by horizon (band: middle half of {lead(comparison)})", **_TITLE)
+    _draw_bars(bars, comparison, shown)
+    _plain(growth)
+    _plain(bars)
+    return figure
+
+
+def draw_map(comparison: BagComparison) -> Figure:
+    """The driven path, coloured where it was scored by how far off the lead predictor ends; worst moments numbered."""
+    extent = np.ptp(np.concatenate([s.state[:, [X, Y]] for s in comparison.drive.segments]), axis=0)
+    height = float(np.clip(11.0 * extent[1] / max(extent[0], 1e-9), 3.5, 10.0))
+    figure = Figure(figsize=(min(12.5, 2.5 + height * extent[0] / max(extent[1], 1e-9)), height), dpi=130)
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    windows, name = comparison.windows, lead(comparison)
+    for segment in comparison.drive.segments:
+        axes.plot(*segment.state[:, [X, Y]].T, color=_ROAD, linewidth=1.2, zorder=1)
+    errors = position_errors(comparison.predicted[name], windows)[:, -1]
+    driven = windows.driven[..., [X, Y]].numpy()
+    steps = max(1, round(float(np.median(np.diff(windows.time_s))) / windows.dt)) if len(windows) > 1 else 1
+    whole = np.isfinite(errors)
+    pieces = LineCollection(
+        list(driven[whole, : steps + 1]), cmap=_GOOD_TO_BAD, linewidth=5.0, capstyle="round", zorder=2
+    )
+    pieces.set_array(errors[whole])
+    pieces.set_clim(0.0, float(np.percentile(errors[whole], 98)))
+    axes.add_collection(pieces)
+    bar = figure.colorbar(pieces, ax=axes, fraction=0.03, pad=0.01, aspect=40, extend="max")
+    bar.set_label(f"{name}: position error after {_horizon(comparison):g} s [m]", color=_INK)
+    bar.outline.set_visible(False)
+    for number, moment in enumerate(worst_moments(comparison), start=1):
+        axes.annotate(
+            str(number),
+            driven[moment.row, 0],
+            xytext=(16, 16),
+            textcoords="offset points",
+            fontsize=11,
+            fontweight="bold",
+            color="white",
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": _INK, "edgecolor": "white"},
+            arrowprops={"arrowstyle": "-", "color": _INK},
+            zorder=5,
+        )
+    axes.set_aspect("equal")
+    axes.margins(0.05)
+    axes.set(xlabel="x [m]", ylabel="y [m]")
+    axes.set_title("Where the errors are (grey: driven, not scored)", **_TITLE)
+    _plain(axes)
+    return figure
+
+
+def draw_moments(comparison: BagComparison) -> Figure:
+    """The worst moments: path in the car's frame at the start, speed and yaw rate, predicted and driven."""
+    moments = worst_moments(comparison)
+    figure = Figure(figsize=(max(2.7 * len(moments), 6.0), 8.4), dpi=130, layout="constrained")
+    grid = figure.subplots(3, len(moments), squeeze=False, height_ratios=(2.0, 1, 1), sharey="row")
+    shown = [*comparison.models, "ctrv", *([] if comparison.models else [lead(comparison)])]
+    for column, moment in enumerate(moments):
+        _draw_moment(grid[:, column], comparison, moment, list(dict.fromkeys(shown)), column + 1)
+    for axes, label in zip(grid[:, 0], ("ahead [m]", "speed [m/s]", "yaw rate [rad/s]"), strict=True):
+        axes.set_ylabel(label)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=_INK)
+    return figure
+
+
+_TITLE: dict[str, Any] = {"loc": "left", "color": _INK, "fontsize": 12, "fontweight": "bold"}
+
+
+def _draw_moment(column: np.ndarray, comparison: BagComparison, moment: Moment, shown: list[str], number: int) -> None:
+    windows, row = comparison.windows, moment.row
+    driven = windows.driven[row].numpy()
+    time_s = windows.dt * np.arange(len(driven))
+    path, speed, yaw_rate = column
+    paths = {"driven": driven} | {name: comparison.predicted[name][row].numpy() for name in shown}
+    cos, sin = np.cos(driven[0, YAW]), np.sin(driven[0, YAW])
+    for name, states in paths.items():
+        offset = states[:, [X, Y]] - driven[0, [X, Y]]
+        ahead, left = cos * offset[:, 0] + sin * offset[:, 1], -sin * offset[:, 0] + cos * offset[:, 1]
+        colour, style = (_INK, "-") if name == "driven" else _look(name, comparison)
+        look = {"color": colour, "linestyle": style, "linewidth": 3.2 if name == "driven" else 1.9}
+        look["alpha"] = 0.55 if name == "driven" else 1.0
+        path.plot(left, ahead, label=name, **look)
+        path.plot(left[-1], ahead[-1], marker="o", markersize=5, color=colour)
+        speed.plot(time_s, states[:, VX], **look)
+        yaw_rate.plot(time_s, states[:, YAW_RATE], **look)
+    path.invert_xaxis()
+    widest = max(abs(np.array(path.get_xlim()) - np.mean(path.get_xlim())).max(), 1.0)
+    middle = float(np.mean(path.get_xlim()))
+    path.set_xlim(middle + widest, middle - widest)
+    path.set_xlabel("left [m]")
+    since = windows.time_s[row] - comparison.drive.start_s
+    lateral = abs(driven[0, VX] * driven[0, YAW_RATE])
+    path.set_title(
+        f"{number}   at {since:.1f} s: {moment.error_m:.2f} m off\n{driven[0, VX]:.1f} m/s, {lateral:.1f} m/s² lateral",
+        loc="left",
+        color=_INK,
+        fontsize=9.5,
+    )
+    yaw_rate.set_xlabel("after the start [s]")
+    for axes in column:
+        _plain(axes)
+
+
+def _draw_bars(axes: Axes, comparison: BagComparison, shown: list[str]) -> None:
+    horizon_s = _horizon(comparison)
+    for place, name in enumerate(reversed(shown)):
+        score = next(s for s in comparison.scores if s.model == name and s.horizon_s == horizon_s)
+        colour, style = _look(name, comparison)
+        if np.isfinite(score.ade_m):
+            low, high = score.ade_interval_m
+            fill = colour if style == "-" else to_rgb(colour) + 0.55 * (1 - np.array(to_rgb(colour)))
+            axes.barh(place, score.ade_m, color=fill, height=0.5)
+            axes.plot([low, high], [place, place], color=_INK, linewidth=1.4)
+            axes.annotate(
+                f"{score.ade_m:.3f}", (high, place), xytext=(6, 0), textcoords="offset points", va="center", color=_INK
+            )
+        else:
+            axes.text(0, place, f" {score.diverged} of {score.starts} diverged", va="center", color="#bf3b3b")
+    axes.set_yticks(range(len(shown)), list(reversed(shown)))
+    axes.margins(x=0.18)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("ADE [m]; line: 95 % interval")
+    axes.set_title(f"Mean error over {horizon_s:g} s", **_TITLE)
+
+
+def _label_ends(axes: Axes, comparison: BagComparison, ends: dict[str, float]) -> None:
+    """Names at the ends of the lines, pushed apart where they would meet."""
+    finite = sorted((end, name) for name, end in ends.items() if np.isfinite(end))
+    apart = 0.055 * max((end for end, _ in finite), default=1.0)
+    height = -np.inf
+    for end, name in finite:
+        height = max(end, height + apart)
+        colour, style = _look(name, comparison)
+        axes.annotate(
+            name,
+            (1.0, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontweight="bold" if style == "-" else "normal",
+            annotation_clip=False,
+        )
+
+
+def _look(name: str, comparison: BagComparison) -> tuple[str, Any]:
+    """Colour and line style: models in colours and solid, baselines grey and broken."""
+    if name in comparison.models:
+        return _MODEL_COLOURS[comparison.models.index(name) % len(_MODEL_COLOURS)], "-"
+    if name == lead(comparison):
+        return _MODEL_COLOURS[0], "-"
+    return _BASELINE_LOOKS[name]
+
+
+def _horizon(comparison: BagComparison) -> float:
+    return max(score.horizon_s for score in comparison.scores)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color=_GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, length=0)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(_GRID)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
