@@ -64,6 +64,8 @@ class ControlLoop:
         self.settings = settings
         self.counters: Counter[str] = Counter()
         self.reason = "no state yet"
+        self.fault = ""
+        """A sentence while something outside of states and plans forbids driving; the car is stopped meanwhile."""
         self.plan: ControlSequence | None = None
         self.reset()
 
@@ -155,6 +157,8 @@ class ControlLoop:
 
     def _why_stop(self, now_s: float, receipt_s: float) -> str:
         settings = self.settings
+        if self.fault:
+            return self.fault
         if self._state is None:
             return "no state yet"
         if now_s - self._stamp_s > settings.state_timeout_s or receipt_s - self._receipt_s > settings.state_timeout_s:

@@ -114,6 +114,14 @@ def test_a_plan_is_never_followed_beyond_its_horizon():
     assert is_stop(cycle(subject, 1.06, solve=False))
 
 
+def test_a_fault_stops_while_it_lasts():
+    subject = loop()
+    subject.fault = "the dynamics server is silent"
+    assert is_stop(cycle(subject, 1.0)) and subject.reason == subject.fault
+    subject.fault = ""
+    assert not is_stop(cycle(subject, 1.02))
+
+
 def test_late_solves_are_counted():
     subject = loop()
     subject.observe(state(), 1.0, 1.0, 1.0)
