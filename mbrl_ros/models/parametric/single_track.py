@@ -11,7 +11,7 @@ from mbrl_ros.models.parametric.integrators import INTEGRATORS, Columns
 from mbrl_ros.models.parametric.kinematic import REAR_FRACTION, WHEELBASE, reference_lever
 from mbrl_ros.models.parametric.model import Config, Equations, Held, Parameters, ParametricModel
 from mbrl_ros.models.parametric.parameters import ParameterSpec, Table, table
-from mbrl_ros.models.parametric.tyres import lateral_friction
+from mbrl_ros.models.parametric.tyres import magic_formula
 
 GRAVITY = 9.81
 """[m/s^2]"""
@@ -86,35 +86,38 @@ def integrate(p: Parameters, config: Config, state: Columns, held: Held, h: floa
     wheelbase = p["wheelbase"]
     l_r = p["rear_fraction"] * wheelbase
     l_f = wheelbase - l_r
-    lever = reference_lever(p, config.reference_point)
+    ahead_of_rear = reference_lever(p, config.reference_point)
+    behind_front, behind_cg = wheelbase - ahead_of_rear, l_r - ahead_of_rear
     acceleration, tangent = held.acceleration, held.tan_steering
-    cos_steering = torch.rsqrt(1 + tangent * tangent)
+    squared_secant = 1 + tangent * tangent
+    cos_steering = torch.rsqrt(squared_secant)
     sin_steering = tangent * cos_steering
     curvature = tangent / wheelbase  # of the kinematic path of the rear axle
-    curvature_rate = (1 + tangent * tangent) * held.steering_change * (1 / (h * wheelbase))
+    curvature_rate = squared_secant * held.steering_change / (h * wheelbase)
     load_front, load_rear = axle_loads(p, acceleration)
+    front, rear = _tyre_factors(p, "front", load_front), _tyre_factors(p, "rear", load_rear)
+    turn_front, turn_rear = 1 / (p["yaw_inertia_ratio"] * l_r), 1 / (p["yaw_inertia_ratio"] * l_f)
+    per_width = 1 / p["blend_width"]
 
     def derivative(columns: Columns) -> Columns:
         _, _, yaw, vx, vy, yaw_rate = columns
         speed = vx.abs()
-        share = ((speed - p["blend_start"]) * (1 / p["blend_width"])).clamp(0, 1)
+        share = ((speed - p["blend_start"]) * per_width).clamp(0, 1)
         share = share * share * (3 - 2 * share)
 
         per_speed = 1 / speed.clamp_min(p["blend_start"])  # slower, the tyres have no share
         direction = vx * per_speed
-        slip_front = direction * held.steering - torch.atan((vy + (wheelbase - lever) * yaw_rate) * per_speed)
-        slip_rear = -torch.atan((vy - lever * yaw_rate) * per_speed)
-        force_front = load_front * _axle_friction(p, "front", slip_front)
-        force_rear = load_rear * _axle_friction(p, "rear", slip_rear)
+        slip_front = direction * held.steering - torch.atan((vy + behind_front * yaw_rate) * per_speed)
+        slip_rear = torch.atan((ahead_of_rear * yaw_rate - vy) * per_speed)
+        force_front, force_rear = magic_formula(slip_front, *front), magic_formula(slip_rear, *rear)
         across = force_front * cos_steering
-        vy_cg = vy + (l_r - lever) * yaw_rate
-        cornering = vy_cg * yaw_rate - force_front * sin_steering
+        cornering = (vy + behind_cg * yaw_rate) * yaw_rate - force_front * sin_steering
         vx_rate = resisted(acceleration, p, vx) + p["cornering_drag"] * share * cornering
 
-        turning = (l_f * across - l_r * force_rear) * (1 / (p["yaw_inertia_ratio"] * l_f * l_r))
+        turning = turn_front * across - turn_rear * force_rear
         turning_slow = vx_rate * curvature + vx * curvature_rate + _RETURN_PER_S * (vx * curvature - yaw_rate)
-        sliding = across + force_rear - vx * yaw_rate - (l_r - lever) * turning
-        sliding_slow = lever * turning_slow + _RETURN_PER_S * (lever * yaw_rate - vy)
+        sliding = across + force_rear - vx * yaw_rate - behind_cg * turning
+        sliding_slow = ahead_of_rear * turning_slow + _RETURN_PER_S * (ahead_of_rear * yaw_rate - vy)
 
         cos, sin = torch.cos(yaw), torch.sin(yaw)
         return (
@@ -138,9 +141,13 @@ def axle_loads(p: Parameters, acceleration: torch.Tensor) -> tuple[torch.Tensor,
     return (front - transfer).clamp_min(0), (rear + transfer).clamp_min(0)
 
 
-def _axle_friction(p: Parameters, axle: str, slip: torch.Tensor) -> torch.Tensor:
+Factors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]
+
+
+def _tyre_factors(p: Parameters, axle: str, load: torch.Tensor) -> Factors:
+    """B, C, D and E of an axle, D as a force per mass of the car."""
     stiffness, friction, shape = p[f"stiffness_{axle}"], p[f"friction_{axle}"], p[f"shape_{axle}"]
-    return lateral_friction(slip, stiffness, friction, shape, p.get(f"curvature_{axle}"))
+    return stiffness / (shape * friction), shape, friction * load, p.get(f"curvature_{axle}")
 
 
 EQUATIONS = Equations("single_track", parameters, integrate)

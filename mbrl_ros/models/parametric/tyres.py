@@ -1,31 +1,23 @@
-"""Lateral tyre force: Pacejka's magic formula per unit of axle load."""
+"""Lateral tyre force: Pacejka's magic formula."""
 
 from __future__ import annotations
 
 import torch
 
 
-def lateral_friction(
-    slip: torch.Tensor,
-    stiffness: torch.Tensor,
-    friction: torch.Tensor,
-    shape: torch.Tensor,
-    curvature: torch.Tensor | None,
+def magic_formula(
+    slip: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor, e: torch.Tensor | None
 ) -> torch.Tensor:
-    """Lateral force per normal load at a slip angle, positive for positive slip.
-
-    ``mu sin(C atan(B a - E (B a - atan(B a))))`` (Pacejka 2012, eq. 1.6) with ``B = stiffness / (C mu)``: written
-    in its slope at the origin ``stiffness = B C mu``, which moderate driving identifies, so that ``mu``, C and E
-    govern only the approach to the limit.
+    """``D sin(C atan(B a - E (B a - atan(B a))))`` (Pacejka 2012, eq. 1.6), positive for positive slip.
 
     Args:
         slip: [...] slip angle ``a`` [rad].
-        stiffness: cornering stiffness per load, ``B C mu`` [1/rad].
-        friction: peak ``mu`` (D per load).
-        shape: C.
-        curvature: E <= 1; None is zero and saves an arctangent.
+        b: stiffness factor B [1/rad]; the slope at the origin is B C D.
+        c: shape factor C.
+        d: peak D, in the unit of the result.
+        e: curvature factor E <= 1; None is zero and saves an arctangent.
     """
-    reduced = stiffness / (shape * friction) * slip
-    if curvature is not None:
-        reduced = reduced - curvature * (reduced - torch.atan(reduced))
-    return friction * torch.sin(shape * torch.atan(reduced))
+    reduced = b * slip
+    if e is not None:
+        reduced = reduced - e * (reduced - torch.atan(reduced))
+    return d * torch.sin(c * torch.atan(reduced))
