@@ -20,7 +20,7 @@ from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.live import LiveErrors
 from mbrl_ros.models import passport
 from mbrl_ros.models.model import rollout
-from mbrl_ros.models.nominal import nominal_model
+from mbrl_ros.models.parametric import build_for
 from mbrl_ros.msg import ModelInfo, PredictionError, VehicleState
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.messages import doubles, state_of, to_seconds, to_stamp
@@ -62,7 +62,8 @@ class DynamicsServerNode:
         self._scratch = tempfile.TemporaryDirectory(prefix="mbrl_ros_nominal_")
         folder = Path(self.settings.model) if self.settings.model else Path(self._scratch.name, "nominal")
         if not self.settings.model:
-            passport.save(nominal_model(vehicle, dt=self.settings.nominal_dt_s), folder)
+            nominal = build_for(vehicle, "kinematic_bicycle", dt=self.settings.nominal_dt_s)
+            passport.save(nominal, folder)
         self._install(folder)
         self._diagnostics = diagnostics.Diagnostics(self.node, "model", self._report)
         self.node.create_subscription(VehicleState, "/vehicle_state", self._on_state, quality.STATE)
