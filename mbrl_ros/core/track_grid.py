@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from mbrl_ros.core.speed_profile import SpeedProfile
 from mbrl_ros.core.track import Track
 
-LARGEST_GRID_CELLS = 4_000_000
+LARGEST_GRID_CELLS = 2_000_000
 """The default cell is enlarged until the grid fits (4 bytes each)."""
 
 _SMALLEST_STRETCH = 0.1
@@ -56,8 +56,8 @@ class TrackGrid(torch.nn.Module):
 
     Args:
         track: the track.
-        cell_m: edge of a cell, and spacing of the samples [m]; None takes a quarter of the narrowest half width or
-            a sixth of the smallest radius, whichever is smaller.
+        cell_m: edge of a cell, and spacing of the samples [m]; None takes a sixth of the narrowest half width or
+            an eighth of the smallest radius, whichever is smaller.
         profile: speed profile to look up along with the geometry.
         margin_m: how far the grid reaches beyond the edges [m]; None takes the largest width.
         dtype: of the points and the results.
@@ -102,7 +102,7 @@ class TrackGrid(torch.nn.Module):
     def forward(self, xy: torch.Tensor) -> TrackPoint:
         """Where the points ``xy`` [..., 2] [m] are on the track."""
         sample = self._sample(xy.detach())
-        row = self.table[sample]
+        row = self.table[sample[..., None]].squeeze(-2)  # a scalar index would not batch under vmap
         x, y, cos, sin, heading, curvature, bend, left, left_slope, right, right_slope, speed, speed_slope = row.unbind(
             -1
         )
@@ -151,8 +151,8 @@ class TrackGrid(torch.nn.Module):
         """[...] index of the sample near ``xy`` [..., 2]."""
         place = torch.nan_to_num((xy - self.origin) * self.cells_per_m)
         last = self.last_cell.to(xy.dtype)
-        column, row = torch.minimum(place.clamp_min(0.0), last).to(torch.int64).unbind(-1)
-        return self.nearest[row * (self.last_cell[0] + 1) + column].to(torch.int64)
+        column, row = torch.minimum(place.clamp_min(0.0), last).to(torch.int64).split(1, dim=-1)
+        return self.nearest[row * (self.last_cell[0] + 1) + column].squeeze(-1).to(torch.int64)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def grid_error(track: Track, grid: TrackGrid, count: int = 20_000, seed: int = 0
 def _default_cell(track: Track, area: float) -> float:
     radius = 1 / max(np.abs(track.at(track.samples).curvature).max(), 1e-9)
     narrowest = min(track.widths_left.min(), track.widths_right.min())
-    return float(max(min(narrowest / 4, radius / 6), np.sqrt(area / LARGEST_GRID_CELLS)))
+    return float(max(min(narrowest / 6, radius / 8), np.sqrt(area / LARGEST_GRID_CELLS)))
 
 
 def _table(track: Track, s: np.ndarray, profile: SpeedProfile | None) -> np.ndarray:
