@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -208,7 +208,9 @@ def to_bytes(model: SavableModel, provenance: Provenance | None = None) -> tuple
         ModelError: the model could not be loaded again from them.
     """
     origin = provenance or Provenance()
-    weights = safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    _require_finite(tensors)
+    weights = safetensors.torch.save(tensors)
     passport = Passport(
         format=1,
         kind=model.kind,
@@ -245,9 +247,7 @@ def from_bytes(passport_yaml: str, weights_bytes: bytes) -> LoadedModel:
         weights = safetensors.torch.load(weights_bytes)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{WEIGHTS_FILE}: not a safetensors file: {error}") from error
-    for name, value in weights.items():
-        if not torch.isfinite(value).all():
-            raise ModelError(f"{WEIGHTS_FILE}: '{name}' is not finite")
+    _require_finite(weights)
     if passport.kind not in _LOADERS:
         raise ModelError(f"{PASSPORT_FILE}: unknown kind '{passport.kind}'; there are {', '.join(_LOADERS)}")
     model = _LOADERS[passport.kind](passport, weights)
@@ -282,6 +282,12 @@ def _records(model: DynamicsModel, origin: Provenance) -> dict[str, ParameterRec
         )
         for name, value in model.values().items()
     }
+
+
+def _require_finite(weights: Weights) -> None:
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(f"{WEIGHTS_FILE}: '{name}' is not finite")
 
 
 def _parse(text: str) -> Passport:
@@ -325,6 +331,8 @@ def _layout(entries: tuple[Entry, ...]) -> Layout:
 
 def _load_parametric(passport: Passport, weights: Weights) -> ParametricModel:
     stated = {"dt": passport.dt_s, "reference_point": passport.reference_point}
+    if unknown := passport.config.keys() - {entry.name for entry in fields(Config)}:
+        raise ModelError(f"{PASSPORT_FILE}: config: unknown '{unknown.pop()}'; remove it or correct its name")
     try:
         config = TypeAdapter(Config).validate_python({**passport.config, **stated})
     except ValidationError as error:
