@@ -1,0 +1,183 @@
+"""state_estimator: fuses wheel speed, IMU, steering feedback and pose fixes with a car model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ackermann_msgs.msg import AckermannDriveStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from nav_msgs.msg import Odometry
+from pydantic import Field
+from rclpy.node import Node
+from sensor_msgs.msg import Imu
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+
+from mbrl_ros.core.config import Settings, read_settings
+from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.estimation.estimator import StateEstimator
+from mbrl_ros.estimation.measurement import Measurement, Source, is_absent
+from mbrl_ros.models import passport
+from mbrl_ros.models.parametric import ParametricModel, build_for
+from mbrl_ros.msg import VehicleState
+from mbrl_ros.nodes.shared import diagnostics, parameters, quality
+from mbrl_ros.nodes.shared.messages import odometry_message, to_seconds, to_stamp, vehicle_state_message, yaw_of
+from mbrl_ros.nodes.shared.run import run
+
+POSE_ENTRIES = (0, 1, 5)  # x, y, yaw in a 6x6 pose covariance
+
+
+class StateEstimatorSettings(Settings):
+    """Parameters of the state_estimator node."""
+
+    vehicle: str = Field(description="path of the vehicle's YAML: nominal model and the filter's noise")
+    model: str = Field("", description="folder of a fitted parametric model to predict with; empty: nominal kinematic")
+    rate_hz: float = Field(100.0, ge=1.0, le=500.0, description="rate of estimates, predicted between measurements")
+    publish_tf: bool = Field(False, description="publish odom -> base_link; never have two that do")
+    odom_frame: str = Field("odom", description="frame of poses; pose fixes must be in it")
+    base_frame: str = Field("base_link", description="the car's own frame")
+
+
+class StateEstimatorNode:
+    """Subscribes ``/wheel_odom``, ``/imu/data``, ``/drive_feedback``, ``/pose_fix``, ``/drive`` and ``~/set_pose``;
+    publishes ``/state``, ``/vehicle_state`` and, where asked, ``/tf``; service ``~/reset``."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self.node = Node("state_estimator")
+        self.settings = parameters.declare(self.node, StateEstimatorSettings)
+        vehicle = read_settings(self.settings.vehicle, Vehicle)
+        self.model = self._model(vehicle)
+        self.estimator = StateEstimator(self.model, vehicle.estimator)
+        self._refused: dict[str, int] = {}
+        self._last_now_s = 0.0
+        self._state = self.node.create_publisher(Odometry, "/state", quality.STATE)
+        self._vehicle_state = self.node.create_publisher(VehicleState, "/vehicle_state", quality.STATE)
+        self._tf = self.node.create_publisher(TFMessage, "/tf", 100) if self.settings.publish_tf else None
+        self._diagnostics = diagnostics.Diagnostics(self.node, "filter", self._report)
+        subscribe = self.node.create_subscription
+        subscribe(Odometry, "/wheel_odom", self._on_wheels, quality.SENSOR)
+        subscribe(Imu, "/imu/data", self._on_imu, quality.SENSOR)
+        subscribe(AckermannDriveStamped, "/drive_feedback", self._on_feedback, quality.SENSOR)
+        subscribe(PoseWithCovarianceStamped, "/pose_fix", self._on_pose, quality.SENSOR)
+        subscribe(AckermannDriveStamped, "/drive", self._on_drive, quality.STATE)
+        subscribe(PoseWithCovarianceStamped, "~/set_pose", self._on_set_pose, quality.STATE)
+        self.node.create_service(Trigger, "~/reset", self._on_reset)
+        self.node.create_timer(1.0 / self.settings.rate_hz, self._on_timer)
+
+    def close(self) -> None:
+        """Nothing to send."""
+
+    def _model(self, vehicle: Vehicle) -> ParametricModel:
+        if not self.settings.model:
+            return build_for(vehicle, "kinematic_bicycle", dt=1.0 / self.settings.rate_hz, integrator="euler")
+        model = passport.load(self.settings.model).model
+        if not isinstance(model, ParametricModel):
+            raise ConfigError(f"model: {self.settings.model} is a {model.kind}; the filter predicts with physics")
+        return model
+
+    def _now_s(self) -> float:
+        return self.node.get_clock().now().nanoseconds * 1e-9
+
+    def _add(self, source: Source, header: Header, values: np.ndarray, covariance: np.ndarray) -> None:
+        stamp_s = to_seconds(header.stamp)
+        self.estimator.add(Measurement(source, stamp_s, self._now_s(), values, covariance))
+
+    def _refuse(self, reason: str) -> None:
+        self._refused[reason] = self._refused.get(reason, 0) + 1
+        self.node.get_logger().warning(f"dropped: {reason}", throttle_duration_sec=1.0)
+
+    def _on_wheels(self, message: Odometry) -> None:
+        covariance = np.asarray(message.twist.covariance)[:1].reshape(1, 1)
+        if not is_absent(covariance):
+            self._add("wheel_speed", message.header, np.array([message.twist.twist.linear.x]), covariance)
+
+    def _on_imu(self, message: Imu) -> None:
+        gyro = np.asarray(message.angular_velocity_covariance).reshape(3, 3)
+        if not is_absent(gyro):
+            self._add("gyro", message.header, np.array([message.angular_velocity.z]), gyro[2:, 2:])
+        force = np.asarray(message.linear_acceleration_covariance).reshape(3, 3)
+        if not is_absent(force):
+            acceleration = message.linear_acceleration
+            self._add("accelerometer", message.header, np.array([acceleration.x, acceleration.y]), force[:2, :2])
+
+    def _on_feedback(self, message: AckermannDriveStamped) -> None:
+        self._add("steering", message.header, np.array([message.drive.steering_angle]), np.zeros((1, 1)))
+
+    def _pose(self, message: PoseWithCovarianceStamped) -> tuple[np.ndarray, np.ndarray] | None:
+        """[3] x, y, yaw and [3, 3] covariance, or None for a pose in another frame or without a heading."""
+        if message.header.frame_id != self.settings.odom_frame:
+            self._refuse(f"pose in frame '{message.header.frame_id}', not '{self.settings.odom_frame}'")
+            return None
+        yaw = yaw_of(message.pose.pose.orientation)
+        if yaw is None:
+            self._refuse("pose without a unit quaternion")
+            return None
+        position = message.pose.pose.position
+        covariance = np.asarray(message.pose.covariance).reshape(6, 6)[np.ix_(POSE_ENTRIES, POSE_ENTRIES)]
+        return np.array([position.x, position.y, yaw]), covariance
+
+    def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
+        pose = self._pose(message)
+        if pose is not None:
+            self._add("pose", message.header, *pose)
+
+    def _on_set_pose(self, message: PoseWithCovarianceStamped) -> None:
+        pose = self._pose(message)
+        if pose is not None:
+            self.estimator.set_pose(to_seconds(message.header.stamp), *pose)
+
+    def _on_drive(self, message: AckermannDriveStamped) -> None:
+        drive = message.drive
+        action = np.array([drive.steering_angle, drive.acceleration])
+        self.estimator.add_command(to_seconds(message.header.stamp), action)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.estimator.reset()
+        response.success, response.message = True, "waiting for a pose"
+        return response
+
+    def _on_timer(self) -> None:
+        now_s = self._now_s()
+        if now_s < self._last_now_s - 1.0:
+            self.node.get_logger().warning("time was set back: the filter starts anew")
+            self.estimator.reset()
+        self._last_now_s = now_s
+        estimate = self.estimator.predict(now_s)
+        if estimate is None:
+            return
+        settings = self.settings
+        pose_covariance, twist_covariance = estimate.pose_covariance(), estimate.twist_covariance()
+        mean, frames = estimate.mean, (settings.odom_frame, settings.base_frame)
+        self._state.publish(odometry_message(now_s, mean[:8], *frames, pose_covariance, twist_covariance))
+        self._vehicle_state.publish(
+            vehicle_state_message(now_s, mean, estimate.covariance, *frames, self.model.reference_point)
+        )
+        if self._tf is not None:
+            self._publish_tf(now_s, mean)
+
+    def _publish_tf(self, now_s: float, mean: np.ndarray) -> None:
+        message = odometry_message(now_s, mean[:8], self.settings.odom_frame, self.settings.base_frame)
+        transform = TransformStamped(header=message.header, child_frame_id=message.child_frame_id)
+        transform.header.stamp = to_stamp(now_s)
+        transform.transform.translation.x = message.pose.pose.position.x
+        transform.transform.translation.y = message.pose.pose.position.y
+        transform.transform.rotation = message.pose.pose.orientation
+        self._tf.publish(TFMessage(transforms=[transform]))
+
+    def _report(self) -> diagnostics.Report:
+        values = {**self.estimator.counters, **self._refused}
+        if self.estimator.predict(self._now_s()) is None:
+            return diagnostics.WARN, "waiting for a pose", values
+        return diagnostics.OK, "estimating", values
+
+
+def main() -> None:
+    """Run the node."""
+    run("state_estimator", StateEstimatorNode)
+
+
+if __name__ == "__main__":
+    main()
