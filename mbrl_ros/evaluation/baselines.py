@@ -107,7 +107,7 @@ def of_model(name: str, model: DynamicsModel) -> Predictor:
         states = torch.where(windows.measured[:, None], windows.states, 0.0).to(dtype)
         commands = windows.commands.to(dtype)
         delay_steps = (model.delay / windows.dt).to(dtype)
-        needed = math.ceil(delay_s / windows.dt - 1e-9)
+        needed = math.floor(delay_s / windows.dt) + 1
         with torch.no_grad():
             applied = delayed(commands, delay_steps, needed)
             settling = applied.shape[1] - (states.shape[1] - 1 - windows.past)

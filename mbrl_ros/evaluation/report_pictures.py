@@ -92,8 +92,9 @@ def draw_errors(comparison: BagComparison) -> Figure:
 def draw_map(comparison: BagComparison) -> Figure:
     """The driven path, coloured where it was scored by how far off the lead predictor ends; worst moments numbered."""
     extent = np.ptp(np.concatenate([s.state[:, [X, Y]] for s in comparison.drive.segments]), axis=0)
-    height = float(np.clip(11.0 * extent[1] / max(extent[0], 1e-9), 3.5, 10.0))
-    figure = Figure(figsize=(min(12.5, 2.5 + height * extent[0] / max(extent[1], 1e-9)), height), dpi=130)
+    ratio = max(extent[0], 1e-3) / max(extent[1], 1e-3)
+    height = float(np.clip(10.0 / ratio + 0.9, 3.5, 8.5))
+    figure = Figure(figsize=(float(np.clip((height - 0.9) * ratio + 2.2, 6.0, 12.5)), height), dpi=130)
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
     windows, name = comparison.windows, lead(comparison)
