@@ -77,7 +77,8 @@ def integrate(p: Parameters, config: Config, state: Columns, held: Held, h: floa
         r'  = (l_f F_f cos(delta) - l_r F_r) / (i l_f l_r)
 
     with ``c`` = ``cornering_drag``, ``i`` = ``yaw_inertia_ratio``; driving backwards, ``delta`` in ``alpha_f``
-    changes sign. The state's ``vy`` is the reference point's, ``vy_cg + (l - l_r) r``.
+    changes sign. At small angles the steady turn is the kinematic bicycle's with the understeer
+    ``K = (1 / c_f - 1 / c_r) / g``, c the ``stiffness`` of an axle per load. The state's ``vy`` is the reference point's, ``vy_cg + (l - l_r) r``.
 
     Slip angles lose their meaning near standstill. There these rates blend (smoothstep in ``|vx|``) into the
     kinematic bicycle's, ``r_k = vx tan(delta) / L`` and ``vy_k = l r_k``: the derivative of the kinematic value
