@@ -94,7 +94,7 @@ def of_model(name: str, model: DynamicsModel) -> Predictor:
     What the recording does not hold of a start state (say the lateral velocity) settles over ``SETTLE_S`` of
     history, just as identification lets it.
     """
-    delay_s = float(model.delay.max())
+    delay_s = float(model.delay.detach().max())
 
     def predict(windows: Windows) -> torch.Tensor:
         model.action_layout.require(windows.action_layout, f"actions of {windows.source} for model '{name}'")

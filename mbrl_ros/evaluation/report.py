@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def write_report(comparisons: Mapping[str, BagComparison], folder: str | Path) -
         images = {}
         for kind, draw in _PICTURES.items():
             png = _png(draw(comparison))
-            (folder / f"{Path(name).name}-{kind}.png").write_bytes(png)
+            (folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}-{kind}.png").write_bytes(png)
             images[kind] = base64.b64encode(png).decode()
         bags.append(_facts(name, comparison) | {"images": images})
     environment = Environment(

@@ -78,7 +78,7 @@ def draw_errors(comparison: BagComparison) -> Figure:
         ends[name] = float(mean[-1])
         growth.plot(time_s, mean, color=colour, linestyle=style, linewidth=2.4 if style == "-" else 1.6)
         if name == lead(comparison):
-            low, high = np.percentile(errors, [25, 75], axis=0)
+            low, high = np.percentile(errors, [25, 75], axis=0, method="nearest")  # also between infinities
             growth.fill_between(time_s, low, high, color=colour, alpha=0.12, linewidth=0)
     _label_ends(growth, comparison, ends)
     growth.set(xlim=(0, time_s[-1]), ylim=(0, 1.08 * top), xlabel="predicted for [s]", ylabel="position error [m]")
@@ -108,7 +108,7 @@ def draw_map(comparison: BagComparison) -> Figure:
         list(driven[whole, : steps + 1]), cmap=_GOOD_TO_BAD, linewidth=5.0, capstyle="round", zorder=2
     )
     pieces.set_array(errors[whole])
-    pieces.set_clim(0.0, float(np.percentile(errors[whole], 98)))
+    pieces.set_clim(0.0, float(np.percentile(errors[whole], 98)) if whole.any() else 1.0)
     axes.add_collection(pieces)
     bar = figure.colorbar(pieces, ax=axes, fraction=0.03, pad=0.01, aspect=40, extend="max")
     bar.set_label(f"{name}: position error after {_horizon(comparison):g} s [m]", color=_INK)

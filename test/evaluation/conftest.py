@@ -24,7 +24,7 @@ def euler_poses(state: np.ndarray, dt: float) -> np.ndarray:
     return state
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def drive_of() -> Callable[..., Drive]:
     """Makes a drive of states (and actions), cut into segments at given rows.
 
@@ -51,7 +51,7 @@ def drive_of() -> Callable[..., Drive]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def weaving(drive_of: Callable[..., Drive]) -> Drive:
     """20 s of changing speed and yaw rate; poses follow from them exactly (Euler)."""
     t = 0.02 * np.arange(1000)
