@@ -78,7 +78,8 @@ def integrate(p: Parameters, config: Config, state: Columns, held: Held, h: floa
 
     with ``c`` = ``cornering_drag``, ``i`` = ``yaw_inertia_ratio``; driving backwards, ``delta`` in ``alpha_f``
     changes sign. At small angles the steady turn is the kinematic bicycle's with the understeer
-    ``K = (1 / c_f - 1 / c_r) / g``, c the ``stiffness`` of an axle per load. The state's ``vy`` is the reference point's, ``vy_cg + (l - l_r) r``.
+    ``K = (1 / c_f - 1 / c_r) / g``, c being an axle's ``stiffness``. The state's ``vy`` is the reference point's,
+    ``vy_cg + (l - l_r) r``.
 
     Slip angles lose their meaning near standstill. There these rates blend (smoothstep in ``|vx|``) into the
     kinematic bicycle's, ``r_k = vx tan(delta) / L`` and ``vy_k = l r_k``: the derivative of the kinematic value

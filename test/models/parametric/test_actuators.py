@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mbrl_ros.core.layout import ACCELERATION, STEERING_ANGLE, VX
+from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import KinematicBicycle
 from mbrl_ros.models.parametric.actuators import lagged
 
@@ -60,10 +61,8 @@ def test_a_vanishing_lag_is_immediate_with_a_finite_gradient():
 
 
 def drive(model, state, action, steps):
-    states = [state]
-    for _ in range(steps):
-        states.append(model(states[-1], action))
-    return torch.stack(states).detach()
+    with torch.no_grad():
+        return rollout(model, state, action.expand(*state.shape[:-1], steps, 2)).movedim(-2, 0)
 
 
 def test_steering_scale_and_offset_lie_between_command_and_wheel():

@@ -12,6 +12,12 @@ L, L_R, DELTA, SPEED = 2.8, 1.5, 0.3, 6.0
 LEVERS = {"rear_axle": 0.0, "cg": L_R, "front_axle": L}
 
 
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.no_grad():
+        yield
+
+
 def distance_from_turning_centre(path, lever):
     """[N] distances from the point that the rear axle's line and the front wheel's axis share."""
     centre = torch.tensor([-lever, L / math.tan(DELTA)], dtype=torch.float64)
@@ -41,7 +47,7 @@ def test_constant_steering_drives_the_closed_form_circle(reference_point):
         reference_point=reference_point,
     )
     lever = LEVERS[reference_point]
-    path = rollout(model, turning_state(), held(DELTA, 0.0, 300)).detach()
+    path = rollout(model, turning_state(), held(DELTA, 0.0, 300))
     torch.testing.assert_close(
         distance_from_turning_centre(path, lever), torch.full((301,), radius(lever), dtype=torch.float64)
     )
@@ -90,7 +96,7 @@ def test_reverse_mirrors_the_circle():
     model = KinematicBicycle({"wheelbase": L, "rear_fraction": L_R / L}, dt=0.02)
     state = turning_state()
     state[VX] = -SPEED
-    path = rollout(model, state, held(DELTA, 0.0, 100)).detach()
+    path = rollout(model, state, held(DELTA, 0.0, 100))
     torch.testing.assert_close(
         distance_from_turning_centre(path, L_R), torch.full((101,), radius(L_R), dtype=torch.float64)
     )

@@ -28,8 +28,8 @@ def held(steering, acceleration, steps):
 
 
 def at_speed(vx, **entries):
-    state = torch.zeros(8, dtype=torch.float64)
-    state[VX] = vx
+    state = torch.zeros(*getattr(vx, "shape", ()), 8, dtype=torch.float64)
+    state[..., VX] = vx
     for name, value in entries.items():
         state[{"vy": VY, "yaw_rate": YAW_RATE, "steering": STEERING_ANGLE}[name]] = value
     return state
@@ -38,17 +38,16 @@ def at_speed(vx, **entries):
 def settled(vx, steering, parameters=FULL_SIZE, **config):
     """State after 6 s of steering at constant speed."""
     model = SingleTrack({**parameters, "cornering_drag": 0.0}, dt=0.02, **config)
-    return rollout(model, at_speed(vx), held(steering, 0.0, 300))[-1]
+    return rollout(model, at_speed(vx), held(steering, 0.0, 300))[..., -1, :]
 
 
-@pytest.mark.parametrize("vx", [5.0, 12.0, 25.0])
 @pytest.mark.parametrize("stiffness_rear", [9.0, 10.0, 14.0])
-def test_yaw_rate_gain_is_that_of_the_linear_single_track(vx, stiffness_rear):
+def test_yaw_rate_gain_is_that_of_the_linear_single_track(stiffness_rear):
     """``r / delta = v / (L + K v^2)`` with ``K = (1 / c_f - 1 / c_r) / g``, c per axle load."""
-    steering = 1e-4
+    vx, steering = torch.tensor([5.0, 12.0, 25.0], dtype=torch.float64), 1e-4
     state = settled(vx, steering, {**FULL_SIZE, "stiffness_rear": stiffness_rear})
     understeer = (1 / 10.0 - 1 / stiffness_rear) / GRAVITY
-    assert state[YAW_RATE].item() / steering == pytest.approx(vx / (2.8 + understeer * vx**2), rel=1e-4)
+    torch.testing.assert_close(state[:, YAW_RATE] / steering, vx / (2.8 + understeer * vx**2), rtol=1e-4, atol=0)
 
 
 def test_axles_carry_the_lateral_acceleration_in_the_share_of_their_load():
