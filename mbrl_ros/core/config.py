@@ -54,7 +54,8 @@ def _explain(detail: Any, kind: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(detail["loc"][-1]), _field_names(kind), n=1)
         return f"unknown field '{field}'" + (f", did you mean '{near[0]}'?" if near else "; remove it")
-    return f"field '{field}': {detail['msg']} (got {detail.get('input')!r})"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"field '{field}': {message} (got {detail.get('input')!r})" if field else message
 
 
 def _field_names(kind: type[BaseModel]) -> list[str]:

@@ -29,7 +29,7 @@ def delayed(commands: torch.Tensor, delay_steps: torch.Tensor, past: int) -> tor
         LayoutError: the past is shorter than a delay.
     """
     whole = torch.floor(delay_steps.detach())
-    needed = int(whole.max()) + 1 if bool((delay_steps > whole).any()) else int(whole.max())
+    needed = int(torch.ceil(delay_steps.detach()).max())
     if needed > past:
         raise LayoutError(f"a delay of {float(delay_steps.max()):.2f} steps needs {needed} past commands, got {past}")
     horizon = commands.shape[-2] - past

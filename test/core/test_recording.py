@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from mbrl_ros.core.errors import LayoutError
+from mbrl_ros.core.layout import ACTIONS, VX, YAW_RATE
+from mbrl_ros.core.recording import Drive, Segment
+
+LAYOUT = ACTIONS["acceleration"]
+
+
+def segment(start_s, count, dt=0.1):
+    state = np.zeros((count, 8))
+    state[:, VX] = np.arange(count)
+    return Segment(start_s + dt * np.arange(count), state, np.zeros((count, 2)), LAYOUT)
+
+
+def drive():
+    return Drive((segment(0.0, 10), segment(5.0, 20)), dt=0.1, reference_point="cg", source="test")
+
+
+def test_shapes_must_fit():
+    with pytest.raises(LayoutError, match="3 stamps"):
+        Segment(np.arange(3.0), np.zeros((4, 8)), np.zeros((3, 2)), LAYOUT)
+    with pytest.raises(LayoutError, match=r"expected \[3, 8\] and \[3, 2\]"):
+        Segment(np.arange(3.0), np.zeros((3, 8)), np.zeros((3, 1)), LAYOUT)
+
+
+def test_a_column_without_any_value_was_not_recorded():
+    part = segment(0.0, 5)
+    part.state[:, YAW_RATE] = np.nan
+    part.state[2, VX] = np.nan
+    assert part.observed.tolist() == [column != YAW_RATE for column in range(8)]
+
+
+def test_a_part_holds_its_start_but_not_its_end():
+    part = segment(0.0, 10).between(0.2, 0.5)
+    np.testing.assert_allclose(part.time_s, [0.2, 0.3, 0.4])
+    assert part.state[:, VX].tolist() == [2, 3, 4]
+
+
+def test_a_drive_spans_its_segments():
+    assert drive().start_s == 0.0
+    assert drive().end_s == pytest.approx(6.9)
+
+
+def test_cutting_a_drive_leaves_no_scraps_and_joins_nothing():
+    cut = drive().between(0.75, 5.15)
+    assert [len(part) for part in cut.segments] == [2, 2]
+    assert [len(part) for part in drive().between(0.85, 6.0).segments] == [10]
+    assert cut.source == "test"
