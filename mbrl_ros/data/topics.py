@@ -123,7 +123,7 @@ def _found(signals: Mapping[str, Signals], quantity: str, source: str, notes: li
         gyros = [s for s in able if s.msgtype == "sensor_msgs/msg/Imu"]
         upright = [s for s in gyros if s.filled("yaw_rate") and _gravity_on_z(s)]
         notes += [
-            f"{s.topic} is not used for the yaw rate: at rest it does not read gravity on +z"
+            f"{s.topic} is not used for the yaw rate: it does not read gravity on +z"
             for s in gyros
             if not _gravity_on_z(s)
         ]
