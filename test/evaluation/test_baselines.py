@@ -130,7 +130,7 @@ def driven_by(model, drive_of, count=500, measured_actuators=True, seed=0):
     rng = np.random.default_rng(seed)
     commands = np.cumsum(rng.normal(size=(count, 2)), axis=0) * [0.01, 0.05]
     commands = np.clip(commands, [-0.3, -1.0], [0.3, 1.0])
-    past = math.floor(float(model.delay.max()) / DT) + 1
+    past = math.floor(float(model.delay.detach().max()) / DT) + 1
     applied = delayed(torch.from_numpy(commands), model.delay.detach() / DT, past)
     start = torch.zeros(8, dtype=torch.float64)
     start[VX] = 8.0
