@@ -15,8 +15,8 @@ from mbrl_ros.core.command_gate import Command, CommandGate, GateSettings
 from mbrl_ros.core.lap import Lap
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
-from mbrl_ros.estimation.estimator import StateEstimator
 from mbrl_ros.estimation.measurement import Measurement
+from mbrl_ros.estimation.state_estimator import StateEstimator
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
 from mbrl_ros.planning.planner import Planner

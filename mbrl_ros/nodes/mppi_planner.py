@@ -29,7 +29,6 @@ from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.messages import (
     candidates_message,
     closed_line_message,
-    doubles,
     drive_message,
     path_message,
     state_of,
@@ -246,9 +245,7 @@ class MppiPlannerNode:
             return
         self._shown_s = plan.stamp_s
         states, costs = self._planner.candidates(CANDIDATES)
-        self._candidates.publish(
-            candidates_message(states[..., [X, Y]], costs, plan.stamp_s, self.settings.odom_frame)
-        )
+        self._candidates.publish(candidates_message(states[..., [X, Y]], costs, plan.stamp_s, self.settings.odom_frame))
 
     def _status_message(self, plan: ControlSequence, solve_time_s: float, age_s: float) -> PlannerStatus:
         assert self._planner is not None  # noqa: S101
@@ -309,7 +306,7 @@ class _Lifecycle(LifecycleNode):
         # Back to unconfigured, stopped; a manager may configure again.
         return self._guarded(self._adapter.deactivate)
 
-    def _guarded(self, action, then=None, state=None) -> TransitionCallbackReturn:  # noqa: ANN001
+    def _guarded(self, action, then=None, state=None) -> TransitionCallbackReturn:
         try:
             action()
         except MbrlError as error:

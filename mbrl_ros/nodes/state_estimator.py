@@ -10,23 +10,25 @@ from nav_msgs.msg import Odometry
 from pydantic import Field
 from rclpy.node import Node
 from sensor_msgs.msg import Imu
-from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from mbrl_ros.core.config import Settings, read_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.vehicle import Vehicle
-from mbrl_ros.estimation.estimator import StateEstimator
-from mbrl_ros.estimation.measurement import Measurement, Source, is_absent
+from mbrl_ros.estimation import (
+    Measurement,
+    StateEstimator,
+    imu_measurements,
+    odometry_covariances,
+    planar_covariance,
+)
 from mbrl_ros.models import passport
-from mbrl_ros.models.parametric import ParametricModel, build_for
+from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.msg import VehicleState
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.messages import odometry_message, to_seconds, to_stamp, vehicle_state_message, yaw_of
 from mbrl_ros.nodes.shared.run import run
-
-POSE_ENTRIES = (0, 1, 5)  # x, y, yaw in a 6x6 pose covariance
 
 
 class StateEstimatorSettings(Settings):
@@ -48,9 +50,7 @@ class StateEstimatorNode:
         torch.set_num_threads(1)
         self.node = Node("state_estimator")
         self.settings = parameters.declare(self.node, StateEstimatorSettings)
-        vehicle = read_settings(self.settings.vehicle, Vehicle)
-        self.model = self._model(vehicle)
-        self.estimator = StateEstimator(self.model, vehicle.estimator)
+        self.estimator = self._estimator(read_settings(self.settings.vehicle, Vehicle))
         self._refused: dict[str, int] = {}
         self._last_now_s = 0.0
         self._state = self.node.create_publisher(Odometry, "/state", quality.STATE)
@@ -70,20 +70,16 @@ class StateEstimatorNode:
     def close(self) -> None:
         """Nothing to send."""
 
-    def _model(self, vehicle: Vehicle) -> ParametricModel:
+    def _estimator(self, vehicle: Vehicle) -> StateEstimator:
         if not self.settings.model:
-            return build_for(vehicle, "kinematic_bicycle", dt=1.0 / self.settings.rate_hz, integrator="euler")
+            return StateEstimator.for_vehicle(vehicle)
         model = passport.load(self.settings.model).model
         if not isinstance(model, ParametricModel):
             raise ConfigError(f"model: {self.settings.model} is a {model.kind}; the filter predicts with physics")
-        return model
+        return StateEstimator(model, vehicle.estimator)
 
     def _now_s(self) -> float:
         return self.node.get_clock().now().nanoseconds * 1e-9
-
-    def _add(self, source: Source, header: Header, values: np.ndarray, covariance: np.ndarray) -> None:
-        stamp_s = to_seconds(header.stamp)
-        self.estimator.add(Measurement(source, stamp_s, self._now_s(), values, covariance))
 
     def _refuse(self, reason: str) -> None:
         self._refused[reason] = self._refused.get(reason, 0) + 1
@@ -91,20 +87,26 @@ class StateEstimatorNode:
 
     def _on_wheels(self, message: Odometry) -> None:
         covariance = np.asarray(message.twist.covariance)[:1].reshape(1, 1)
-        if not is_absent(covariance):
-            self._add("wheel_speed", message.header, np.array([message.twist.twist.linear.x]), covariance)
+        speed = np.array([message.twist.twist.linear.x])
+        self.estimator.add(
+            Measurement("wheel_speed", to_seconds(message.header.stamp), self._now_s(), speed, covariance)
+        )
 
     def _on_imu(self, message: Imu) -> None:
-        gyro = np.asarray(message.angular_velocity_covariance).reshape(3, 3)
-        if not is_absent(gyro):
-            self._add("gyro", message.header, np.array([message.angular_velocity.z]), gyro[2:, 2:])
-        force = np.asarray(message.linear_acceleration_covariance).reshape(3, 3)
-        if not is_absent(force):
-            acceleration = message.linear_acceleration
-            self._add("accelerometer", message.header, np.array([acceleration.x, acceleration.y]), force[:2, :2])
+        turning, force = message.angular_velocity, message.linear_acceleration
+        for measurement in imu_measurements(
+            to_seconds(message.header.stamp),
+            self._now_s(),
+            np.array([turning.x, turning.y, turning.z]),
+            np.array([force.x, force.y, force.z]),
+            np.asarray(message.angular_velocity_covariance),
+            np.asarray(message.linear_acceleration_covariance),
+        ):
+            self.estimator.add(measurement)
 
     def _on_feedback(self, message: AckermannDriveStamped) -> None:
-        self._add("steering", message.header, np.array([message.drive.steering_angle]), np.zeros((1, 1)))
+        angle = np.array([message.drive.steering_angle])
+        self.estimator.add(Measurement("steering", to_seconds(message.header.stamp), self._now_s(), angle))
 
     def _pose(self, message: PoseWithCovarianceStamped) -> tuple[np.ndarray, np.ndarray] | None:
         """[3] x, y, yaw and [3, 3] covariance, or None for a pose in another frame or without a heading."""
@@ -116,23 +118,22 @@ class StateEstimatorNode:
             self._refuse("pose without a unit quaternion")
             return None
         position = message.pose.pose.position
-        covariance = np.asarray(message.pose.covariance).reshape(6, 6)[np.ix_(POSE_ENTRIES, POSE_ENTRIES)]
-        return np.array([position.x, position.y, yaw]), covariance
+        return np.array([position.x, position.y, yaw]), planar_covariance(np.asarray(message.pose.covariance))
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._pose(message)
         if pose is not None:
-            self._add("pose", message.header, *pose)
+            self.estimator.add(Measurement("pose", to_seconds(message.header.stamp), self._now_s(), *pose))
 
     def _on_set_pose(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._pose(message)
-        if pose is not None:
+        if pose is not None and np.isfinite(pose[0]).all():
             self.estimator.set_pose(to_seconds(message.header.stamp), *pose)
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
         drive = message.drive
         action = np.array([drive.steering_angle, drive.acceleration])
-        self.estimator.add_command(to_seconds(message.header.stamp), action)
+        self.estimator.add_command(to_seconds(message.header.stamp), action, self._now_s())
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.estimator.reset()
@@ -149,11 +150,11 @@ class StateEstimatorNode:
         if estimate is None:
             return
         settings = self.settings
-        pose_covariance, twist_covariance = estimate.pose_covariance(), estimate.twist_covariance()
         mean, frames = estimate.mean, (settings.odom_frame, settings.base_frame)
-        self._state.publish(odometry_message(now_s, mean[:8], *frames, pose_covariance, twist_covariance))
+        covariances = odometry_covariances(estimate.covariance)
+        self._state.publish(odometry_message(now_s, mean[:8], *frames, *covariances))
         self._vehicle_state.publish(
-            vehicle_state_message(now_s, mean, estimate.covariance, *frames, self.model.reference_point)
+            vehicle_state_message(now_s, mean, estimate.covariance, *frames, self.estimator.reference_point)
         )
         if self._tf is not None:
             self._publish_tf(now_s, mean)
@@ -169,7 +170,7 @@ class StateEstimatorNode:
 
     def _report(self) -> diagnostics.Report:
         values = {**self.estimator.counters, **self._refused}
-        if self.estimator.predict(self._now_s()) is None:
+        if not self.estimator.is_aligned:
             return diagnostics.WARN, "waiting for a pose", values
         return diagnostics.OK, "estimating", values
 
