@@ -9,6 +9,7 @@ choose_habitat
 take_lock
 stamp=$install/mbrl-stamp
 building=$build/mbrl-building
+sources=$build/mbrl-sources
 
 # Files whose contents the build depends on. Of the Python sources only the names count, since they
 # are linked; and which of them are nodes.
@@ -32,15 +33,26 @@ provided_packages() {
     done
 }
 
+# Whether the folders of the last build serve for the next one. They do not when a build was killed,
+# or when the generators have left code there for an interface that is gone.
+can_continue() {
+    [ ! -f "$building" ] || return 1
+    [ -f "$sources" ] || return 1
+    while IFS= read -r path; do
+        [ -f "$root/$path" ] || return 1
+    done <"$sources"
+}
+
 run_colcon() {
     # A distribution's build tools belong to the system's Python, the wheels' to the environment's.
     build_python=$("$venv/bin/python" -c 'import sys; print(sys.argv[1] and sys._base_executable or sys.executable)' \
         "$distribution")
     # Messages are converted in microseconds either way; full optimisation doubles the build.
-    set -- --cmake-args -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
+    set -- --cmake-args --no-warn-unused-cli -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
         "-DCMAKE_C_FLAGS_RELEASE=-O1 -DNDEBUG" "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG" \
         "-DPython3_EXECUTABLE=$build_python" "-DMBRL_PYTHON=$venv/bin/python"
-    [ -n "$distribution" ] || set -- "$@" -G Ninja
+    # Without a distribution there is nobody to use the messages from C++.
+    [ -n "$distribution" ] || set -- "$@" -G Ninja -DPYTHON_MESSAGES_ONLY=ON
     skip=$(provided_packages)
     # shellcheck disable=SC2086  # one word per package
     [ -z "$skip" ] || set -- --packages-skip $skip "$@"
@@ -63,16 +75,18 @@ unset MAKEFLAGS MAKELEVEL
 export COLCON_LOG_LEVEL=error
 say "building messages (a minute the first time)"
 rm -f "$stamp"
-# What a killed build leaves behind can be beyond repair: the next one starts from nothing.
-[ ! -f "$building" ] || rm -rf "$build" "$install"
+if ! can_continue; then
+    rm -rf "$build" "$install"
+fi
 mkdir -p "$build"
 touch "$building"
+built_files >"$sources"
 status=0
 run_colcon || status=$?
 # colcon ends with 2 when it was interrupted.
 [ "$status" = 2 ] || rm -f "$building"
 if [ "$status" != 0 ]; then
-    tail -n 40 "$log"/latest_build/*/stderr.log >&2
+    tail -n 25 "$log"/latest_build/*/stdout_stderr.log >&2
     die "build failed (whole log: $log/latest_build)"
 fi
 echo "$key" >"$stamp"

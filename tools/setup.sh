@@ -91,7 +91,14 @@ quietly() {
 
 pip_install() {
     # The lock files name every package there is, so nothing is left to resolve.
-    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install --no-deps --progress-bar off "$@"
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install --no-deps --no-compile \
+        --progress-bar off "$@"
+}
+
+# Done here rather than by pip, which uses one core. Some files are not meant to compile (templates
+# and test data), so the exit status says nothing.
+compile_bytecode() {
+    env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" >>"$setup_log" 2>&1 || true
 }
 
 install_locked() {
@@ -139,6 +146,7 @@ fill_environment() {
     else
         has_system_torch || install_cpu_torch
     fi
+    compile_bytecode
     echo "$cuda" >"$venv/mbrl-cuda"
     rm "$installing"
 }
