@@ -13,9 +13,14 @@ from mbrl_ros.core.errors import ModelError
 from mbrl_ros.core.layout import ACTIONS, STATE, DriveCommand, ReferencePoint
 from mbrl_ros.models.parametric.actuators import drive_target, lagged
 from mbrl_ros.models.parametric.integrators import Columns, Integrator
-from mbrl_ros.models.parametric.parameters import Table, require_known, resolve
+from mbrl_ros.models.parametric.parameters import ParameterSpec, Table, require_known, resolve, table
 
 Parameters = Mapping[str, torch.Tensor]
+
+MOUNTING: Table = table(
+    ParameterSpec("heading_offset", "rad", 0.0, -0.2, 0.2, "recorded heading less the car's own", optional=True)
+)
+"""How the sensor whose heading and body velocities the state holds is turned against the car."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class ParametricModel(torch.nn.Module):
     Within each of the ``substeps`` the actuators move first (exact lag, rate limit; see `lagged`), and the
     equations of motion are then integrated with the actuators' mean over the substep, which is second order in
     it; for held actuators the integrator's own order holds. Yaw is not wrapped, so that it stays continuous.
+    With a ``heading_offset`` the state's heading and body velocities are those of a sensor turned by that angle.
 
     Every parameter in force is a scalar ``nn.Parameter`` under its own name, so
     ``torch.func.functional_call(model, {"wheelbase": L}, (state, action))`` supplies it.
@@ -123,7 +129,7 @@ class ParametricModel(torch.nn.Module):
         self.action_layout = ACTIONS[drive]
         self.reference_point: ReferencePoint = reference_point
         self.dt = dt
-        self.table = equations.parameters(self.config)
+        self.table = equations.parameters(self.config) | MOUNTING
         values = resolve(self.table, parameters or {}, f"{self.kind} with drive='{drive}'")
         for name, value in values.items():
             self.register_parameter(name, torch.nn.Parameter(torch.tensor(value, dtype=dtype)))
@@ -171,6 +177,10 @@ class ParametricModel(torch.nn.Module):
         x, y, yaw, vx, vy, yaw_rate, steering, acceleration = state.unbind(-1)
         steering_command, drive_command = action.unbind(-1)
         steering_target = p["steering_scale"] * steering_command + p["steering_offset"]
+        turned = p.get("heading_offset")
+        if turned is not None:
+            cos, sin = torch.cos(turned), torch.sin(turned)
+            yaw, vx, vy = yaw - turned, cos * vx - sin * vy, sin * vx + cos * vy
         columns: Columns = (x, y, yaw, vx, vy, yaw_rate)
         for _ in range(self.config.substeps):
             wanted = drive_target(self.config.drive, p, drive_command, columns[3], h)
@@ -181,14 +191,24 @@ class ParametricModel(torch.nn.Module):
             tangent = torch.tan(mean)
             tangent_end = tangent if end is mean else torch.tan(end)
             held = Held(mean, tangent, tangent_end, end - steering, mean_acceleration)
-            columns = self.equations.integrate(p, self.config, columns, held, h)
+            columns = _braked_to_rest(columns, self.equations.integrate(p, self.config, columns, held, h), held)
             steering = end
+        if turned is not None:
+            x, y, yaw, vx, vy, yaw_rate = columns
+            columns = (x, y, yaw + turned, cos * vx + sin * vy, cos * vy - sin * vx, yaw_rate)
         # Each entry contiguous, so that compiled rollouts read and write whole vectors.
         return torch.stack(torch.broadcast_tensors(*columns, steering, acceleration)).movedim(0, -1)
 
     def _copy(self, values: Mapping[str, float], config: Config) -> ParametricModel:
         like = next(self.parameters())
         return ParametricModel(self.equations, values, dtype=like.dtype, **asdict(config)).to(like.device)
+
+
+def _braked_to_rest(before: Columns, after: Columns, held: Held) -> Columns:
+    """``after``, but a negative drive acceleration slows the car to rest and never drives it backwards."""
+    slowest = torch.minimum(before[3], torch.zeros_like(before[3]))
+    vx = torch.where(held.acceleration < 0, torch.maximum(after[3], slowest), after[3])
+    return (*after[:3], vx, *after[4:])
 
 
 def _require_step(dt: float) -> None:

@@ -5,12 +5,18 @@ import torch
 
 from mbrl_ros.core.config import parse_settings
 from mbrl_ros.core.errors import ModelError
-from mbrl_ros.core.layout import ACTIONS, STATE, VX
+from mbrl_ros.core.layout import ACTIONS, STATE, VX, VY, YAW, YAW_RATE, X, Y
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.model import DynamicsModel, rollout
 from mbrl_ros.models.parametric import KINDS, Config, build, build_for
 
-EVERYTHING = {"steering_lag": 0.08, "steering_rate_limit": 2.0, "drive_lag": 0.15, "drag": 0.02}
+EVERYTHING = {
+    "steering_lag": 0.08,
+    "steering_rate_limit": 2.0,
+    "drive_lag": 0.15,
+    "drag": 0.02,
+    "heading_offset": 0.05,
+}
 TYRES = {"curvature_front": -1.0, "curvature_rear": 0.4, "cg_height_ratio": 0.2}
 TYPICAL = {"acceleration": 1.2, "speed": 3.1, "duty": 0.4}
 
@@ -232,3 +238,20 @@ def test_a_vehicle_parameter_that_no_kind_knows_is_refused():
     vehicle = parse_settings({**VEHICLE, "parameters": {"wheel_base": 0.32}}, Vehicle, "test")
     with pytest.raises(ModelError, match="vehicle 'small' has no parameter 'wheel_base'; did you mean 'wheelbase'"):
         build_for(vehicle, "kinematic_bicycle", dt=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_turned_sensor_sees_the_same_drive_turned(kind):
+    offset = 0.1
+    state, action = states_and_actions()
+    seen = state.clone()
+    seen[:, YAW] += offset
+    seen[:, VX] = math.cos(offset) * state[:, VX] + math.sin(offset) * state[:, VY]
+    seen[:, VY] = math.cos(offset) * state[:, VY] - math.sin(offset) * state[:, VX]
+    actions = action[:, None].expand(-1, 25, -1)
+    truth = rollout(build(kind, dt=0.02), state, actions)
+    turned = rollout(build(kind, {"heading_offset": offset}, dt=0.02), seen, actions)
+    torch.testing.assert_close(turned[..., [X, Y, YAW_RATE]], truth[..., [X, Y, YAW_RATE]])
+    torch.testing.assert_close(turned[:, -1, YAW], truth[:, -1, YAW] + offset)
+    with pytest.raises(AssertionError):  # a model that does not know of the turn goes elsewhere
+        torch.testing.assert_close(rollout(build(kind, dt=0.02), seen, actions)[..., [X, Y]], truth[..., [X, Y]])

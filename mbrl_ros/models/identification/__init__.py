@@ -1,0 +1,1 @@
+"""Fitting a parametric model to recorded driving."""

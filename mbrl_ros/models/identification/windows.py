@@ -1,0 +1,210 @@
+"""Stretches of recorded driving to predict over, many at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mbrl_ros.core.errors import DataError
+from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, YAW, Layout
+from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.models.model import DynamicsModel
+
+_NEEDED = ("x", "y", "yaw", "vx")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """N stretches of driving around N starts: P steps before, H steps after.
+
+    Args:
+        states: [N, P + H + 1, 8] recorded states, start in row P; zero where ``observed`` is False.
+        commands: [N, P + H, A] commands as they were sent.
+        observed: [N, 8] which entries the recording measures. A steering angle or acceleration that is only a
+            copy of the command does not count.
+        block: [N] number of the time block that the start lies in; errors of different blocks are taken to be
+            independent.
+        past: P.
+        dt: sample time [s].
+    """
+
+    states: torch.Tensor
+    commands: torch.Tensor
+    observed: torch.Tensor
+    block: np.ndarray
+    past: int
+    dt: float
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @property
+    def horizon(self) -> int:
+        """H."""
+        return self.commands.shape[1] - self.past
+
+    @property
+    def driven(self) -> torch.Tensor:
+        """[N, H, 8] what happened after each start."""
+        return self.states[:, self.past + 1 :]
+
+    def part(self, rows: np.ndarray) -> Windows:
+        """The windows at ``rows``."""
+        index = torch.from_numpy(np.flatnonzero(rows) if rows.dtype == bool else rows)
+        return Windows(
+            self.states[index],
+            self.commands[index],
+            self.observed[index],
+            self.block[rows],
+            self.past,
+            self.dt,
+        )
+
+
+def cut_windows(
+    drives: Sequence[Drive],
+    *,
+    horizon_s: float,
+    past_s: float,
+    every_s: float,
+    min_speed: float,
+    block_s: float,
+    limit: int,
+    dtype: torch.dtype = torch.float64,
+) -> Windows:
+    """Windows of all drives, starting every ``every_s`` where the car moves at ``min_speed`` [m/s] or faster.
+
+    Never across a gap. More than ``limit`` windows are thinned evenly over the driving.
+
+    Raises:
+        DataError: the drives differ in rate or actions, lack a needed state, hold non-finite rows, or leave
+            no window; the message says what to do.
+    """
+    require_alike(drives)
+    dt = drives[0].dt
+    horizon, past = round(horizon_s / dt), math.ceil(past_s / dt - 1e-9)
+    stride = max(1, round(every_s / dt))
+    rows: list[tuple[int, int, int]] = []  # segment, start row, block
+    segments: list[Segment] = []
+    blocks, moving = 0, 0
+    for drive in drives:
+        for segment in drive.segments:
+            _require_finite(segment, drive.source)
+            moving += int((segment.state[:, VX] >= min_speed).sum())
+            starts = np.arange(past, len(segment) - horizon, stride)
+            starts = starts[segment.state[starts, VX] >= min_speed]
+            block = ((segment.time_s[starts] - segment.time_s[0]) // block_s).astype(int)
+            rows += [
+                (len(segments), int(start), blocks + int(b)) for start, b in zip(starts, block)
+            ]
+            blocks += int(block.max()) + 1 if len(block) else 0
+            segments.append(segment)
+    if not rows:
+        raise DataError(_no_windows(drives, moving * dt, horizon_s + past_s, min_speed))
+    if len(rows) > limit:
+        rows = [rows[i] for i in np.linspace(0, len(rows) - 1, limit).round().astype(int)]
+    observed = [_observed(segment) for segment in segments]
+    states = np.stack([segments[s].state[k - past : k + horizon + 1] for s, k, _ in rows])
+    commands = np.stack([segments[s].action[k - past : k + horizon] for s, k, _ in rows])
+    seen = np.stack([observed[s] for s, _, _ in rows])
+    states = np.where(seen[:, None], states, 0.0)
+    states[..., YAW] = np.unwrap(states[..., YAW], axis=1)
+    return Windows(
+        torch.from_numpy(states).to(dtype),
+        torch.from_numpy(commands).to(dtype),
+        torch.from_numpy(seen),
+        np.array([b for _, _, b in rows]),
+        past,
+        dt,
+    )
+
+
+def start_states(model: DynamicsModel, windows: Windows, applied: torch.Tensor) -> torch.Tensor:
+    """[..., N, 8] states at the starts, what the recording lacks filled in by the model.
+
+    The model is driven through the steps before the start; after each step every recorded entry is set to what
+    was recorded, so that the others (lateral velocity, road wheel angle, drive acceleration) settle to what the
+    model holds for likely.
+
+    Args:
+        model: one step of ``windows.dt``.
+        windows: the driving.
+        applied: [..., N, B, A] actions that acted during the B steps before the start.
+    """
+    first = windows.past - applied.shape[-2]
+    recorded = windows.states[:, first : windows.past + 1]
+    state = recorded[:, 0]
+    for k in range(applied.shape[-2]):
+        state = torch.where(windows.observed, recorded[:, k + 1], model(state, applied[..., k, :]))
+    return state
+
+
+def require_alike(drives: Sequence[Drive]) -> Layout:
+    """The drives' action layout; DataError unless there is driving, all at one rate and with the same actions."""
+    if not drives or not any(drive.segments for drive in drives):
+        raise DataError(
+            "there is no driving to identify from; give at least one recording with controls"
+        )
+    first = drives[0]
+    for drive in drives[1:]:
+        if not math.isclose(drive.dt, first.dt, rel_tol=1e-6):
+            raise DataError(
+                f"{drive.source} is sampled every {drive.dt:g} s but {first.source} every {first.dt:g} s; "
+                "read both with the same rate"
+            )
+        if drive.reference_point != first.reference_point:
+            raise DataError(
+                f"{drive.source} describes the {drive.reference_point}, {first.source} the {first.reference_point}; "
+                "read both with the same reference point"
+            )
+    layouts = {segment.action_layout for drive in drives for segment in drive.segments}
+    if len(layouts) > 1:
+        raise DataError(
+            f"the drives' actions differ: {'; '.join(', '.join(layout.names) for layout in layouts)}"
+        )
+    return layouts.pop()
+
+
+def _observed(segment: Segment) -> np.ndarray:
+    observed = segment.observed
+    for column, action in ((STEERING_ANGLE, 0), (ACCELERATION, 1)):
+        copied = STATE.unit(STATE.names[column]) == segment.action_layout.units[
+            action
+        ] and np.allclose(segment.state[:, column], segment.action[:, action], atol=1e-9)
+        observed[column] &= not copied
+    return observed
+
+
+def _require_finite(segment: Segment, source: str) -> None:
+    missing = [name for name in _NEEDED if not segment.observed[STATE.index(name)]]
+    if missing:
+        raise DataError(
+            f"{source}: the recording holds no {', '.join(missing)}; identification needs pose and speed "
+            "(Odometry with a filled twist)"
+        )
+    recorded = segment.state[:, segment.observed]
+    for what, values in (("state", recorded), ("action", segment.action)):
+        bad = ~np.isfinite(values).all(axis=1)
+        if bad.any():
+            raise DataError(
+                f"{source}: {int(bad.sum())} rows have a non-finite {what}, the first at "
+                f"{segment.time_s[int(bad.argmax())]:.3f} s; cut or repair them before identifying"
+            )
+
+
+def _no_windows(drives: Sequence[Drive], moving_s: float, needed_s: float, min_speed: float) -> str:
+    sources = ", ".join(drive.source for drive in drives)
+    if moving_s == 0.0:
+        return (
+            f"{sources}: the car never reaches {min_speed:g} m/s, and a standing car tells nothing; record driving "
+            "with turns, or lower min_speed"
+        )
+    longest = max(len(segment) * drive.dt for drive in drives for segment in drive.segments)
+    return (
+        f"{sources}: no stretch without a gap is long enough: {needed_s:.1f} s are needed, the longest has "
+        f"{longest:.1f} s ({moving_s:.1f} s of driving in all); shorten the horizon or record longer"
+    )
