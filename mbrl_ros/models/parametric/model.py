@@ -190,8 +190,10 @@ class ParametricModel(torch.nn.Module):
             end, mean = lagged(steering, steering_target, h, p.get("steering_lag"), p.get("steering_rate_limit"))
             tangent = torch.tan(mean)
             tangent_end = tangent if end is mean else torch.tan(end)
-            held = Held(mean, tangent, tangent_end, end - steering, mean_acceleration)
-            columns = _braked_to_rest(columns, self.equations.integrate(p, self.config, columns, held, h), held)
+            # Brakes bring the car to rest within a substep at most; they never drive it backwards.
+            delivered = torch.maximum(mean_acceleration, (-columns[3] / h).clamp_max(0.0))
+            held = Held(mean, tangent, tangent_end, end - steering, delivered)
+            columns = self.equations.integrate(p, self.config, columns, held, h)
             steering = end
         if turned is not None:
             x, y, yaw, vx, vy, yaw_rate = columns
@@ -202,13 +204,6 @@ class ParametricModel(torch.nn.Module):
     def _copy(self, values: Mapping[str, float], config: Config) -> ParametricModel:
         like = next(self.parameters())
         return ParametricModel(self.equations, values, dtype=like.dtype, **asdict(config)).to(like.device)
-
-
-def _braked_to_rest(before: Columns, after: Columns, held: Held) -> Columns:
-    """``after``, but a negative drive acceleration slows the car to rest and never drives it backwards."""
-    slowest = torch.minimum(before[3], torch.zeros_like(before[3]))
-    vx = torch.where(held.acceleration < 0, torch.maximum(after[3], slowest), after[3])
-    return (*after[:3], vx, *after[4:])
 
 
 def _require_step(dt: float) -> None:
