@@ -7,7 +7,7 @@ import importlib
 import typer
 from rich.console import Console
 
-from mbrl_ros.cli import track
+from mbrl_ros.cli import config, track
 from mbrl_ros.core.errors import MbrlError
 
 app = typer.Typer(
@@ -23,7 +23,10 @@ def _register(module: str, function: str, name: str) -> None:
     app.command(name=name)(getattr(importlib.import_module(f"mbrl_ros.cli.{module}"), function))
 
 
+app.add_typer(config.app, name="config")
 app.add_typer(track.app, name="track")
+_register("drive", "drive", "drive")
+_register("race", "race", "race")
 _register("evaluate", "evaluate", "evaluate")
 
 

@@ -1,0 +1,98 @@
+"""`mbrl config check`: settings files validated offline, as the nodes will when they start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from mbrl_ros.bringup.graph import config_folder
+from mbrl_ros.core.config import read_settings, read_yaml
+from mbrl_ros.core.errors import ConfigError, MbrlError
+from mbrl_ros.core.track import Track
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.models.parametric import KINDS, build_for
+from mbrl_ros.planning.racing import RacingPlannerSettings
+
+app = typer.Typer(help="Settings files.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Settings files."""
+
+
+@app.command()
+def check(
+    paths: Annotated[list[Path] | None, typer.Argument(help="files; by default all that come with the package")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the findings to")] = None,
+) -> None:
+    """Check settings files: unknown keys, types, ranges, and whether models and tracks can be made of them.
+
+    Exit status: 0 when all are good, 1 when one is not.
+
+    Example: mbrl config check config/vehicles/f1tenth.yaml
+    """
+    console = Console()
+    findings = {str(path): _finding(path) for path in paths or _shipped()}
+    for path, finding in findings.items():
+        verdict = f"[red]wrong[/] {escape(finding)}" if finding else "[green]good[/]"
+        console.print(f"{verdict}  {escape(path) if not finding else ''}", soft_wrap=True, highlight=False)
+    if json_file is not None:
+        json_file.write_text(json.dumps(findings, indent=2) + "\n")
+    if any(findings.values()):
+        raise typer.Exit(1)
+
+
+def _shipped() -> list[Path]:
+    folder = config_folder()
+    return sorted(path for kind in _CHECKS for path in (folder / kind).iterdir())
+
+
+def _finding(path: Path) -> str:
+    """What is wrong with a file, or an empty string."""
+    try:
+        _CHECKS[_kind(path)](path)
+    except MbrlError as error:
+        return str(error)
+    return ""
+
+
+def _kind(path: Path) -> str:
+    """Which kind of file it is: by its folder, or by what it holds."""
+    if path.parent.name in _CHECKS:
+        return path.parent.name
+    if path.suffix == ".csv":
+        return "tracks"
+    keys = read_yaml(path)
+    if isinstance(keys, dict) and "limits" in keys:
+        return "vehicles"
+    if isinstance(keys, dict) and {"mppi", "task", "loop"} & keys.keys():
+        return "planners"
+    raise ConfigError(f"{path}: neither a vehicle (has limits) nor a planner (has mppi, task or loop)")
+
+
+def _check_vehicle(path: Path) -> None:
+    vehicle = read_settings(path, Vehicle)
+    for kind in KINDS:
+        build_for(vehicle, kind, dt=0.02)
+
+
+def _check_planner(path: Path) -> None:
+    read_settings(path, RacingPlannerSettings)
+
+
+def _check_track(path: Path) -> None:
+    Track.from_csv(path)
+
+
+_CHECKS: dict[str, Callable[[Path], None]] = {
+    "vehicles": _check_vehicle,
+    "planners": _check_planner,
+    "tracks": _check_track,
+}
