@@ -52,7 +52,8 @@ class TrackGrid(torch.nn.Module):
     A point outside of the grid uses the border's cell: its lateral then grows with the distance from that sample
     in any direction, so what is off the track stays off the track. Points that are not finite give NaN.
 
-    All that depends on the track is in buffers, so one compiled program serves any track.
+    All that depends on the track is in buffers, so one compiled program serves any track. Columns of the table are
+    gathered one by one (and never by a scalar index), so that a compiler can vectorise and `vmap` can batch them.
 
     Args:
         track: the track.
@@ -102,9 +103,8 @@ class TrackGrid(torch.nn.Module):
     def forward(self, xy: torch.Tensor) -> TrackPoint:
         """Where the points ``xy`` [..., 2] [m] are on the track."""
         sample = self._sample(xy.detach())
-        row = self.table[sample[..., None]].squeeze(-2)  # a scalar index would not batch under vmap
-        x, y, cos, sin, heading, curvature, bend, left, left_slope, right, right_slope, speed, speed_slope = row.unbind(
-            -1
+        x, y, cos, sin, heading, curvature, bend, left, left_slope, right, right_slope, speed, speed_slope = (
+            column[sample[..., None]].squeeze(-1) for column in self.table.unbind(-1)
         )
         dx, dy = xy[..., 0] - x, xy[..., 1] - y
         ahead, beside = cos * dx + sin * dy, cos * dy - sin * dx  # in the sample's frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
@@ -45,8 +46,8 @@ class Task(Protocol):
 
 
 def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
-    """[...] sum of the terms."""
-    return torch.stack(tuple(terms.values())).sum(dim=0)
+    """[...] sum of the terms, added one by one: compiled, a stack of them would be computed without vectors."""
+    return functools.reduce(torch.add, terms.values())
 
 
 def action_bounds(limits: Limits, drive: DriveCommand) -> tuple[list[float], list[float]]:
