@@ -124,8 +124,8 @@ def test_a_state_that_is_not_a_number_has_no_reward(kind, track):
 
 @KINDS
 def test_rewards_are_smooth_and_autograd_knows_their_slope(kind, track):
-    task, state, following = make(kind, track), states(track, 40), states(track, 40)
-    action = torch.full((40, 2), 0.1, dtype=torch.float64)
+    task, state, following = make(kind, track), states(track, 20), states(track, 20)
+    action = torch.full((20, 2), 0.1, dtype=torch.float64)
     inputs = torch.cat([state, action, following], dim=1)
 
     def reward(row):
