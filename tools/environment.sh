@@ -36,6 +36,7 @@ wheel_libraries() {
 if [ -z "$distribution" ]; then
     assign AMENT_PREFIX_PATH "$venv"
     assign ROS_DISTRO "$wheels"
+    assign ROS_WHEELS "$wheels"
     assign ROS_VERSION 2
     assign ROS_PYTHON_VERSION 3
     prepend CMAKE_PREFIX_PATH "${CMAKE_PREFIX_PATH:-}" "$venv"
