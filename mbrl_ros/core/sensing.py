@@ -74,16 +74,16 @@ class ProcessNoise(Settings):
     A density of q [unit/sqrt(s)] lets the entry spread by ``q sqrt(t)`` in t seconds, whatever the step.
     """
 
-    position_m_rts: NonNegativeFloat = Field(default=0.01, description="velocity that the model misses, both axes")
-    yaw_rad_rts: NonNegativeFloat = Field(default=0.005, description="yaw rate that the model misses")
+    position_m_rts: NonNegativeFloat = Field(default=0.02, description="velocity that the model misses, both axes")
+    yaw_rad_rts: NonNegativeFloat = Field(default=0.01, description="yaw rate that the model misses")
     longitudinal_velocity_mps_rts: NonNegativeFloat = Field(
         default=0.5, description="longitudinal acceleration it misses"
     )
-    lateral_velocity_mps_rts: NonNegativeFloat = Field(default=0.3, description="lateral acceleration it misses")
-    yaw_rate_radps_rts: NonNegativeFloat = Field(default=1.0, description="yaw acceleration it misses")
+    lateral_velocity_mps_rts: NonNegativeFloat = Field(default=0.4, description="lateral acceleration it misses")
+    yaw_rate_radps_rts: NonNegativeFloat = Field(default=2.0, description="yaw acceleration it misses")
     steering_rad_rts: NonNegativeFloat = Field(default=0.05, description="steering rate it misses")
     acceleration_mps2_rts: NonNegativeFloat = Field(default=1.0, description="jerk it misses")
-    gyro_bias_radps_rts: NonNegativeFloat = Field(default=1e-4, description="random walk of the gyroscope's bias")
+    gyro_bias_radps_rts: NonNegativeFloat = Field(default=5e-4, description="random walk of the gyroscope's bias")
 
 
 class EstimatorSettings(Settings):
@@ -91,14 +91,18 @@ class EstimatorSettings(Settings):
 
     measurement: MeasurementNoise = Field(default_factory=MeasurementNoise)
     process: ProcessNoise = Field(default_factory=ProcessNoise)
-    use_accelerometer: bool = Field(default=True, description="whether accelerations are fused")
+    wheel_slip_s2pm: NonNegativeFloat = Field(
+        default=0.0,
+        description="how much faster the driven wheels turn, per acceleration: 1 / (slip stiffness per load * 9.81)",
+    )
+    use_accelerometer: bool = Field(default=False, description="whether accelerations are fused")
     discrepancy_time_s: PositiveFloat = Field(
         default=0.5, description="how long lateral velocity and yaw rate stay away from a kinematic model's values"
     )
     initial_speed_std_mps: PositiveFloat = Field(
-        default=1.0, description="of the velocity, when the pose is first known"
+        default=10.0, description="of the forward speed, when only the pose is known"
     )
-    initial_gyro_bias_std_radps: PositiveFloat = 0.05
+    initial_gyro_bias_std_radps: PositiveFloat = 0.02
     gate_probability: PositiveFloat = Field(
         default=0.999, lt=1.0, description="share of good measurements that the gates let pass"
     )
@@ -113,4 +117,4 @@ class EstimatorSettings(Settings):
     command_timeout_s: PositiveFloat = Field(
         default=0.3, description="silence after which the actuators are taken to hold their state"
     )
-    step_s: PositiveFloat = Field(default=0.02, description="longest step of the prediction")
+    step_s: PositiveFloat = Field(default=0.01, description="longest step of the prediction")

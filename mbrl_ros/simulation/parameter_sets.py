@@ -77,9 +77,9 @@ def _softer(tyre: TireParameters, lateral: float, longitudinal: float, friction:
     """A tyre that behaves at slip s as ``tyre`` does at slip ``scale * s``.
 
     Slopes grow with the scale, horizontal shifts shrink with it (similarity; Pacejka, "Tire and Vehicle Dynamics",
-    ch. 4). With 0.244 the lateral stiffness per load is 5.3 / rad, the mean of f1tenth_gym's mu * C_S of both axles (1.0489 *
-    4.718 and 1.0489 * 5.4562); small rubber tyres are that soft. The friction peaks become 1.06 lengthwise and
-    0.94 sideways.
+    ch. 4). With 0.244 the lateral stiffness per load is 5.3 / rad, the mean of f1tenth_gym's mu * C_S of both axles
+    (1.0489 * 4.718 and 1.0489 * 5.4562); small rubber tyres are that soft. With a friction of 0.9 the peaks become
+    1.06 lengthwise and 0.94 sideways.
     """
     return replace(
         tyre,

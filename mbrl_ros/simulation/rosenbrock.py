@@ -19,7 +19,9 @@ def rosenbrock_step(
     """State after ``step_s``, by the two-stage Rosenbrock method ROS2.
 
     Source: Verwer et al., "A second-order Rosenbrock method applied to photochemical dispersion problems", SIAM J.
-    Sci. Comput. 20, 1999, eq. 3.1. A wheel's spin settles within ``I_w u / (R^2 C F_z)``, below 0.1 ms for a car that rolls slowly: explicit
+    Sci. Comput. 20, 1999, eq. 3.1.
+
+    A wheel's spin settles within ``I_w u / (R^2 C F_z)``, below 0.1 ms for a car that rolls slowly: explicit
     methods would need thousands of evaluations a second. ROS2 is L-stable, and of second order for *any* matrix in
     the place of the Jacobian, so the rows and columns that are not stiff are left out, and an old one may serve for
     several steps.

@@ -1,0 +1,81 @@
+"""The extended Kalman filter's two steps and its gate, as pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammaincinv
+
+from mbrl_ros.core.layout import ACCELERATION, STEERING_ANGLE, VX, VY, YAW, YAW_RATE, X, Y
+from mbrl_ros.core.sensing import ProcessNoise
+from mbrl_ros.estimation.measurement import ESTIMATE, GYRO_BIAS
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A belief: mean [n] and covariance [n, n]."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def is_valid(self) -> bool:
+        """Whether every entry is finite and no variance is negative."""
+        return bool(
+            np.isfinite(self.mean).all()
+            and np.isfinite(self.covariance).all()
+            and self.covariance.diagonal().min() >= 0
+        )
+
+
+def propagated(prior: Gaussian, mean: np.ndarray, jacobian: np.ndarray, noise: np.ndarray) -> Gaussian:
+    """Belief after a step: ``mean`` as predicted, covariance ``F P F^T + Q``."""
+    return Gaussian(mean, _symmetric(jacobian @ prior.covariance @ jacobian.T + noise))
+
+
+def updated(prior: Gaussian, innovation: np.ndarray, jacobian: np.ndarray, noise: np.ndarray) -> Gaussian:
+    """Belief after a measurement, in Joseph's form.
+
+    ``P+ = (I - K H) P (I - K H)^T + K R K^T`` (Bucy and Joseph 1968) stays symmetric and positive semi-definite
+    for any gain, rounding included, where ``(I - K H) P`` does not.
+
+    Args:
+        prior: belief before.
+        innovation: [m] measured minus expected.
+        jacobian: [m, n] H.
+        noise: [m, m] R.
+    """
+    crossed = prior.covariance @ jacobian.T
+    gain = np.linalg.solve(jacobian @ crossed + noise, crossed.T).T
+    remaining = np.eye(len(prior.mean)) - gain @ jacobian
+    covariance = remaining @ prior.covariance @ remaining.T + gain @ noise @ gain.T
+    return Gaussian(prior.mean + gain @ innovation, _symmetric(covariance))
+
+
+def squared_distance(prior: Gaussian, innovation: np.ndarray, jacobian: np.ndarray, noise: np.ndarray) -> float:
+    """Mahalanobis distance of an innovation, squared: chi-square with m degrees of freedom where all is as assumed."""
+    spread = jacobian @ prior.covariance @ jacobian.T + noise
+    return float(innovation @ np.linalg.solve(spread, innovation))
+
+
+def gate_threshold(probability: float, degrees_of_freedom: int) -> float:
+    """The squared distance that a good measurement stays below with ``probability`` (chi-square quantile)."""
+    return float(2.0 * gammaincinv(0.5 * degrees_of_freedom, probability))
+
+
+def process_noise(noise: ProcessNoise, step_s: float) -> np.ndarray:
+    """[9, 9] covariance that ``step_s`` adds; the channels' integration into each other is the Jacobian's work."""
+    std = np.zeros(len(ESTIMATE))
+    std[[X, Y]] = noise.position_m_rts
+    std[YAW] = noise.yaw_rad_rts
+    std[VX] = noise.longitudinal_velocity_mps_rts
+    std[VY] = noise.lateral_velocity_mps_rts
+    std[YAW_RATE] = noise.yaw_rate_radps_rts
+    std[STEERING_ANGLE] = noise.steering_rad_rts
+    std[ACCELERATION] = noise.acceleration_mps2_rts
+    std[GYRO_BIAS] = noise.gyro_bias_radps_rts
+    return np.diag(std * std * step_s)
+
+
+def _symmetric(matrix: np.ndarray) -> np.ndarray:
+    return 0.5 * (matrix + matrix.T)
