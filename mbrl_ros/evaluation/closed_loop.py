@@ -19,7 +19,7 @@ from mbrl_ros.estimation.measurement import Measurement
 from mbrl_ros.estimation.state_estimator import StateEstimator
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
-from mbrl_ros.planning.planner import Planner
+from mbrl_ros.planning.planner import Planner, PlanningError
 from mbrl_ros.simulation.sensors import Reading
 from mbrl_ros.simulation.simulator import Simulator
 
@@ -90,7 +90,11 @@ class ClosedLoop:
         if problem is None:
             return
         begun = time.perf_counter()
-        plan = self.planner.plan(problem.state, problem.stamp_s, problem.history)
+        try:
+            plan = self.planner.plan(problem.state, problem.stamp_s, problem.history)
+        except PlanningError:
+            self.loop.counters["cycles without a plan"] += 1
+            return
         solve_time_s = time.perf_counter() - begun
         self.log.solve_times_s.append(solve_time_s)
         # On simulated time a solve takes none: how long it took on the wall must not change the drive.

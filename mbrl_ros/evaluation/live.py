@@ -38,7 +38,7 @@ class LiveErrors:
         start_every_s: spacing of the starts [s].
     """
 
-    def __init__(self, window_s: float, horizons_s: Sequence[float], start_every_s: float = 0.1) -> None:
+    def __init__(self, window_s: float, horizons_s: Sequence[float], start_every_s: float = 0.2) -> None:
         self._window_s = window_s
         self._horizons_s = tuple(horizons_s)
         self._start_every_s = start_every_s
@@ -71,7 +71,7 @@ class LiveErrors:
         """Errors of ``model`` over the window, or None while there is too little driving for the longest horizon."""
         if self._commands is None or len(self._states) < 2:
             return None
-        past = math.ceil(float(model.delay.max()) / model.dt) + 1
+        past = math.ceil(float(model.delay.detach().max()) / model.dt) + 1
         steps = math.ceil(max(self._horizons_s) / model.dt)
         stamps = np.array([stamp for stamp, _ in self._states])
         first_s = max(stamps[0], self._first_command_s + past * model.dt)

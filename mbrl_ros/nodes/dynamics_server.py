@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +41,7 @@ class DynamicsServerSettings(Settings):
     model: str = Field("", description="folder of the model to serve first; empty: the nominal kinematic bicycle")
     nominal_dt_s: float = Field(0.02, gt=0.0, le=0.2, description="step of the nominal model [s]")
     heartbeat_rate_hz: float = Field(20.0, ge=1.0, le=100.0, description="rate of ~/model_id")
-    error_rate_hz: float = Field(1.0, ge=0.1, le=10.0, description="rate of ~/prediction_error")
+    error_rate_hz: float = Field(0.5, ge=0.1, le=10.0, description="rate of ~/prediction_error")
     error_window_s: float = Field(
         10.0, gt=1.0, le=120.0, description="driving that prediction errors are taken over [s]"
     )
@@ -50,11 +53,14 @@ class DynamicsServerNode:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
+        # The heartbeat must get its turn while errors are scored.
+        sys.setswitchinterval(0.001)
         self.node = Node("dynamics_server")
         self.settings = parameters.declare(self.node, DynamicsServerSettings)
         vehicle = read_settings(self.settings.vehicle, Vehicle)
         self._errors = LiveErrors(self.settings.error_window_s, (0.1, 0.5, 1.0))
         self._latest_error: PredictionError | None = None
+        self._scoring: threading.Thread | None = None
         self._info = self.node.create_publisher(ModelInfo, "~/model", quality.LATCHED)
         self._heartbeat = self.node.create_publisher(String, "~/model_id", quality.COMMAND)
         self._error = self.node.create_publisher(PredictionError, "~/prediction_error", quality.STATE)
@@ -75,7 +81,9 @@ class DynamicsServerNode:
         self.node.create_timer(1.0 / self.settings.error_rate_hz, self._on_error)
 
     def close(self) -> None:
-        """Drop the nominal model's scratch folder."""
+        """Wait for a score under way, and drop the nominal model's scratch folder."""
+        if self._scoring is not None:
+            self._scoring.join()
         self._scratch.cleanup()
 
     def _install(self, folder: Path) -> None:
@@ -115,13 +123,21 @@ class DynamicsServerNode:
         self._errors.command(to_seconds(message.header.stamp), action)
 
     def _on_error(self) -> None:
+        # Scoring takes longer than the heartbeat may pause, so it has a thread of its own, on a copy.
+        if self._scoring is not None and self._scoring.is_alive():
+            return
         if self._loaded.model.action_layout != ACTIONS["acceleration"]:
             return
-        errors = self._errors.score(self._loaded.model)
+        work = (copy.deepcopy(self._errors), self._loaded)
+        self._scoring = threading.Thread(target=self._publish_error, args=work, name="scoring", daemon=True)
+        self._scoring.start()
+
+    def _publish_error(self, driven: LiveErrors, loaded: passport.LoadedModel) -> None:
+        errors = driven.score(loaded.model)
         if errors is None:
             return
         message = PredictionError(
-            model_id=self._loaded.id,
+            model_id=loaded.id,
             horizons=doubles(np.array(errors.horizons_s)),
             position_error=doubles(errors.position_m),
             yaw_error=doubles(errors.yaw_rad),

@@ -40,6 +40,7 @@ from mbrl_ros.nodes.shared.model_client import fetch_model
 from mbrl_ros.nodes.shared.run import run
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings, Problem
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
+from mbrl_ros.planning.planner import PlanningError
 from mbrl_ros.planning.racing import racing_mppi
 
 CANDIDATES = 64
@@ -222,7 +223,11 @@ class MppiPlannerNode:
                 with self._lock:
                     problem = self.loop.problem()
                 if problem is not None and not self._stopping:
-                    self._solve(problem)
+                    try:
+                        self._solve(problem)
+                    except PlanningError as error:
+                        self.loop.counters["cycles without a plan"] += 1
+                        self.node.get_logger().error(str(error), throttle_duration_sec=1.0)
         except Exception:
             self._solver_failure = traceback.format_exc()
 

@@ -152,11 +152,14 @@ def _nest(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain_type(info: FieldInfo) -> Any:
-    origin = get_origin(info.annotation)
-    if origin in (list, tuple):
-        return list
-    arguments = [item for item in get_args(info.annotation) if not isinstance(item, str)]
-    return info.annotation if isinstance(info.annotation, type) else (arguments[0] if arguments else str)
+    """float, int, bool, str or list, under optional, annotated and literal types."""
+    annotation = info.annotation
+    while get_origin(annotation) is not None:
+        arguments = [item for item in get_args(annotation) if item is not type(None)]
+        if get_origin(annotation) in (list, tuple):
+            return list
+        annotation = type(arguments[0]) if isinstance(arguments[0], str) else arguments[0]
+    return annotation
 
 
 _ROS_TYPES = {
