@@ -25,6 +25,7 @@ def _register(module: str, function: str, name: str) -> None:
 
 app.add_typer(config.app, name="config")
 app.add_typer(track.app, name="track")
+_register("demo", "demo", "demo")
 _register("drive", "drive", "drive")
 _register("race", "race", "race")
 _register("evaluate", "evaluate", "evaluate")

@@ -69,7 +69,7 @@ def race(
         for entrant in entrants:
             what = f"{entrant.model} on {entrant.track}, seed {entrant.seed}"
             bar = progress.add_task(what)
-            log = run_race(entrant, vehicle, planner, plant, laps, timeout_s, note=console.print)
+            log = run_race(entrant, vehicle, planner, plant, laps, timeout_s)
             progress.remove_task(bar)
             results.append((entrant, log.summary()))
     console.print(_table(results))
@@ -80,10 +80,8 @@ def race(
         raise typer.Exit(1)
 
 
-def run_race(
-    entrant: Entrant, vehicle: str, planner: str, plant: str, laps: int, timeout_s: float, note=print  # noqa: ANN001
-) -> DriveLog:
-    """One run; ``note`` is told what the planner has to say about its rollouts.
+def run_race(entrant: Entrant, vehicle: str, planner: str, plant: str, laps: int, timeout_s: float) -> DriveLog:
+    """One run.
 
     Raises:
         MbrlError: a file is missing or wrong.
@@ -112,7 +110,7 @@ def _model(name: str, vehicle: Vehicle) -> LoadedModel:
 
 def _table(results: list[tuple[Entrant, DriveSummary]]) -> Table:
     table = Table(title="race")
-    for name in ("track", "model", "seed", "laps [s]", "exits", "max lateral [m]", "estimator [m]", "solve p50 / p99 [ms]"):
+    for name in ("track", "model", "seed", "laps, s", "exits", "max lateral, m", "estimator, m", "solve p50 / p99, ms"):
         table.add_column(name)
     for entrant, summary in results:
         table.add_row(
