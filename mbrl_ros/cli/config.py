@@ -17,7 +17,7 @@ from mbrl_ros.core.errors import ConfigError, MbrlError
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.parametric import KINDS, build_for
-from mbrl_ros.planning.racing import RacingPlannerSettings
+from mbrl_ros.planning.settings import RacingPlannerSettings
 
 app = typer.Typer(help="Settings files.", no_args_is_help=True)
 

@@ -33,7 +33,8 @@ from mbrl_ros.models import passport
 from mbrl_ros.models.identification import Options, identify
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel, Provenance, TrainingBag
-from mbrl_ros.planning.racing import RacingPlannerSettings, racing_mppi
+from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.settings import RacingPlannerSettings
 
 VEHICLE = "f1tenth"
 NOMINAL_PLANNER, FITTED_PLANNER = "mppi_f1tenth", "mppi_f1tenth_grip"

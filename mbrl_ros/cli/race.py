@@ -23,7 +23,8 @@ from mbrl_ros.evaluation.drive_log import DriveLog, DriveSummary
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import KINDS, build_for
 from mbrl_ros.models.passport import LoadedModel
-from mbrl_ros.planning.racing import RacingPlannerSettings, racing_mppi
+from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
 
 
