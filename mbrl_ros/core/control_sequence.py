@@ -50,17 +50,15 @@ class ControlSequence:
         """Instant at which the last action ends [s]."""
         return self.stamp_s + self.dt * len(self.actions)
 
-    def at(self, stamp_s: float) -> np.ndarray:
-        """[A] action at ``stamp_s``, interpolated linearly between the middles of the intervals.
+    def at(self, stamp_s: float | np.ndarray) -> np.ndarray:
+        """[..., A] action at ``stamp_s`` [...], interpolated linearly between the middles of the intervals.
 
         Middles, because a held action is right on average there; the first and last actions are held outside.
         """
         middles = self.stamp_s + self.dt * (np.arange(len(self.actions)) + 0.5)
-        return np.array([np.interp(stamp_s, middles, column) for column in self.actions.T])
+        return np.stack([np.interp(stamp_s, middles, column) for column in self.actions.T], axis=-1)
 
     def shifted(self, stamp_s: float) -> ControlSequence:
         """The same plan read from ``stamp_s`` on, by the elapsed time, its last action held to fill the horizon."""
         middles = stamp_s + self.dt * (np.arange(len(self.actions)) + 0.5)
-        return ControlSequence(
-            stamp_s, self.dt, np.stack([self.at(middle) for middle in middles]), self.layout, model_id=self.model_id
-        )
+        return ControlSequence(stamp_s, self.dt, self.at(middles), self.layout, model_id=self.model_id)

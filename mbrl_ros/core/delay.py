@@ -10,7 +10,7 @@ import torch
 from mbrl_ros.core.errors import LayoutError
 
 
-def delayed(commands: torch.Tensor, delay_steps: torch.Tensor, past: int) -> torch.Tensor:
+def delayed(commands: torch.Tensor, delay_steps: torch.Tensor, past: int, dim: int = -2) -> torch.Tensor:
     """The actions that act, given the commands that were and will be sent.
 
     Commands are held between samples, so over one step a delay of ``n + f`` steps mixes two commands:
@@ -21,6 +21,7 @@ def delayed(commands: torch.Tensor, delay_steps: torch.Tensor, past: int) -> tor
         commands: [..., P + H, A]; the first P were sent before the present, oldest first.
         delay_steps: [A], delay of each action in steps of the sequence, >= 0.
         past: P.
+        dim: of time (negative), where it is not the last but one; the actions' dimension follows it.
 
     Returns:
         [..., H, A] applied actions from the present on.
@@ -28,19 +29,21 @@ def delayed(commands: torch.Tensor, delay_steps: torch.Tensor, past: int) -> tor
     Raises:
         LayoutError: the past is shorter than a delay.
     """
-    whole = torch.floor(delay_steps.detach())
     needed = int(torch.ceil(delay_steps.detach()).max())
     if needed > past:
         raise LayoutError(f"a delay of {float(delay_steps.max()):.2f} steps needs {needed} past commands, got {past}")
-    horizon = commands.shape[-2] - past
-    steps = torch.arange(horizon, device=commands.device)[:, None] + past  # [H, 1]
-    newest = (steps - whole.to(torch.long)).expand(horizon, commands.shape[-1])  # [H, A]
-    older = (newest - 1).clamp_min(0)
-    shape = (*commands.shape[:-2], horizon, commands.shape[-1])
-    fraction = delay_steps - whole
-    return (1 - fraction) * commands.gather(-2, newest.expand(shape)) + fraction * commands.gather(
-        -2, older.expand(shape)
-    )
+    horizon = commands.shape[dim] - past
+    applied = []
+    for action, steps in enumerate(delay_steps.unbind(0)):
+        whole = int(torch.floor(steps.detach()))
+        sequence = commands.select(dim + 1, action)  # time is now its dimension dim + 1
+        newest = sequence.narrow(dim + 1, past - whole, horizon)
+        if past > whole:
+            older = sequence.narrow(dim + 1, past - whole - 1, horizon)
+        else:  # nothing is older, and of a whole delay nothing older acts
+            older = torch.cat([sequence.narrow(dim + 1, 0, 1), sequence.narrow(dim + 1, 0, horizon - 1)], dim + 1)
+        applied.append(newest + (steps - whole) * (older - newest))
+    return torch.stack(applied, dim=dim + 1)
 
 
 class CommandHistory:

@@ -25,15 +25,23 @@ from mbrl_ros.core.vehicle import Limits
 class LoopSettings(Settings):
     """Which states and plans are fresh enough to act on."""
 
-    control_rate_hz: PositiveFloat = Field(50.0, le=200.0, description="rate of commands")
-    state_timeout_s: PositiveFloat = Field(0.1, description="oldest state that may be acted on, by stamp and receipt")
-    future_tolerance_s: NonNegativeFloat = Field(0.02, description="how far a state's stamp may lie ahead of the clock")
-    recovery_states: PositiveInt = Field(10, description="good states in a row that end a stop for want of states")
-    plan_timeout_s: PositiveFloat = Field(0.3, description="longest that a plan is followed while no newer one comes")
-    speed_lookahead_s: NonNegativeFloat = Field(
-        0.1, description="how far ahead in the plan the commanded speed is read, for cars that follow speed"
+    control_rate_hz: PositiveFloat = Field(default=50.0, le=200.0, description="rate of commands")
+    state_timeout_s: PositiveFloat = Field(
+        default=0.1, description="oldest state that may be acted on, by stamp and receipt"
     )
-    stop_commands: NonNegativeInt = Field(10, description="stop commands sent when planning ends")
+    future_tolerance_s: NonNegativeFloat = Field(
+        default=0.02, description="how far a state's stamp may lie ahead of the clock"
+    )
+    recovery_states: PositiveInt = Field(
+        default=10, description="good states in a row that end a stop for want of states"
+    )
+    plan_timeout_s: PositiveFloat = Field(
+        default=0.3, description="longest that a plan is followed while no newer one comes"
+    )
+    speed_lookahead_s: NonNegativeFloat = Field(
+        default=0.1, description="how far ahead in the plan the commanded speed is read, for cars that follow speed"
+    )
+    stop_commands: NonNegativeInt = Field(default=10, description="stop commands sent when planning ends")
 
 
 @dataclass(frozen=True)

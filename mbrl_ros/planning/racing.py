@@ -1,11 +1,7 @@
-"""An MPPI planner that races: the served model and the racing task on a track, at one step."""
+"""An MPPI planner that races: a loaded model, the racing task on a track, and one step for all three."""
 
 from __future__ import annotations
 
-import torch
-from pydantic import Field
-
-from mbrl_ros.core.config import Settings
 from mbrl_ros.core.errors import ModelError
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
@@ -13,22 +9,13 @@ from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.models.passport import LoadedModel
-from mbrl_ros.planning.control_loop import LoopSettings
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
-
-
-class RacingPlannerSettings(Settings):
-    """A file in ``config/planners``."""
-
-    loop: LoopSettings = Field(default_factory=LoopSettings, description="which states and plans are fresh enough")
-    mppi: MPPISettings = Field(default_factory=MPPISettings, description="the optimiser")
-    task: RacingSettings = Field(description="weights and soft limits of racing")
 
 
 def racing_mppi(
     loaded: LoadedModel, vehicle: Vehicle, track: Track, mppi: MPPISettings, task: RacingSettings, seed: int
 ) -> MPPI:
-    """MPPI on a loaded model, racing on ``track``; model and task step as the planner's settings say, in float32.
+    """MPPI on a loaded model, racing on ``track``; model and task step as the planner's settings say.
 
     Raises:
         ModelError: the model takes other commands than the car, or cannot step at the planner's dt.
@@ -38,6 +25,6 @@ def racing_mppi(
         raise ModelError(f"model {loaded.id} takes {model.action_layout.names}, the planner commands acceleration")
     if not isinstance(model, ParametricModel):
         raise ModelError(f"model {loaded.id} ({model.kind}) steps {model.dt:g} s, the planner {mppi.dt_s:g} s")
-    stepped = model.with_dt(mppi.dt_s).to(torch.float32).requires_grad_(False)
-    racing = RacingTask(track, vehicle, task, dt=mppi.dt_s, dtype=torch.float32)
+    stepped = model.with_dt(mppi.dt_s, mppi.substeps)
+    racing = RacingTask(track, vehicle, task, dt=mppi.dt_s)
     return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id)

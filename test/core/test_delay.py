@@ -39,6 +39,14 @@ def test_batches_keep_their_shape_and_values():
     torch.testing.assert_close(applied[2, 3], delayed(batch[2, 3], delay, past=2))
 
 
+def test_time_may_be_any_dimension_but_the_last():
+    sequence = commands(3, 6)
+    across = sequence[..., None].expand(*sequence.shape, 5)  # [P + H, A, K]
+    delay = steps(1.5, 0.25)
+    applied = delayed(across, delay, past=3, dim=-3)
+    torch.testing.assert_close(applied[..., 4], delayed(sequence, delay, past=3))
+
+
 def test_it_is_differentiable_in_the_fraction_and_the_commands():
     delay = torch.tensor([1.3, 0.6], dtype=torch.float64, requires_grad=True)
     sequence = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()

@@ -24,9 +24,13 @@ class Task(Protocol):
     the car's size. Nothing depends on the sum's offset. All weights and limits are buffers under the settings' names.
     """
 
-    term_names: tuple[str, ...]
     action_layout: Layout
     dt: float
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the terms."""
+        ...
 
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Lowest and highest action, [A] each."""

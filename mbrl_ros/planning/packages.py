@@ -1,0 +1,208 @@
+"""Rollouts compiled ahead of time (AOTInductor), kept on disk and shared by every process of a user.
+
+A package holds one step of model and task for any number of rollouts; a rollout calls it step after step. (A call costs
+10 us, 50 of them a tenth of a solve; packages of several steps ran hardly faster, and took as much longer to build.)
+What is compiled depends on the structure of the equations alone: the values of parameters, weights, tracks and
+references are inputs. A package is therefore found by a hash of the traced operations, the inputs' shapes, the versions
+and the processor, and built once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sysconfig
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LANES = 16
+"""Rollouts per package call are a multiple of this, the widest vector of single precision; saves a scalar remainder."""
+
+_CONFIG = {"cpp.dynamic_threads": True, "compile_threads": 1}
+_RESIZABLE = 64
+"""Inputs with more elements than this are tables, whose number of rows may differ between tracks."""
+
+_TOLERANCE = 1e-3
+
+Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]], list[torch.Tensor]]
+"""One step of K rollouts: (state [S, K], sums of rewards so far [T, K], action [A, K], parameters, weights and tables)
+-> [next state [S, K], sums [T, K]]."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a step's tensors measure.
+
+    Args:
+        state: S.
+        action: A.
+        terms: T.
+    """
+
+    state: int
+    action: int
+    terms: int
+
+
+def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step | None, str]:
+    """``step``, compiled: from the cache, or built now.
+
+    Args:
+        step: in torch.
+        tensors: example of its last argument.
+        sizes: of the other arguments.
+
+    Returns:
+        The compiled step, for numbers of rollouts that are a multiple of LANES, or None where it cannot be had; and a
+        note: a sentence on what went wrong or was done, or nothing.
+    """
+    folder, key = cache_folder(), structure_hash(step, tensors, sizes)
+    note = ""
+    for path in sorted(folder.glob(f"{key}-*.pt2")):
+        compiled, problem = _load(path, step, tensors, sizes)
+        if compiled is not None:
+            return compiled, note
+        note = f"{path} was damaged ({problem}) and is built anew. "
+        path.unlink(missing_ok=True)
+    if missing := missing_tools():
+        return None, f"{note}Rollouts are not compiled: {missing}"
+    begun = time.monotonic()
+    try:
+        path = _build(folder, key, step, tensors, sizes)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        return None, f"{note}Rollouts are not compiled: {type(error).__name__}: {reason[0]}"
+    compiled, problem = _load(path, step, tensors, sizes)
+    if compiled is None:
+        return None, f"{note}Rollouts are not compiled: the package just built {problem}"
+    return compiled, f"{note}Rollouts compiled in {time.monotonic() - begun:.0f} s, kept as {path}"
+
+
+def cache_folder() -> Path:
+    """``$MBRL_CACHE``, or mbrl_ros below the user's cache folder (XDG), with a folder for packages; created."""
+    base = (
+        os.environ.get("MBRL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mbrl_ros"
+    )
+    folder = Path(base) / "rollouts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def missing_tools() -> str:
+    """What compiling needs and this machine lacks, with the fix, or an empty string."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        return f"there is no C++ compiler '{compiler}'; install one (apt install g++)"
+    include = sysconfig.get_paths()["include"]
+    if not Path(include, "Python.h").is_file():
+        return f"{include}/Python.h is missing; install Python's headers (apt install python3-dev)"
+    return ""
+
+
+def structure_hash(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> str:
+    """Sixteen hex digits that change with whatever the compiled code depends on."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with torch.no_grad():
+        graph = make_fx(lambda state, sums, action, rest: step(state, sums, action, rest))(*_example(sizes, tensors))
+    constants = [f"{name} {value.tolist()}" for name, value in sorted(graph.named_buffers())]
+    shapes = [f"{tensor.dtype} {tuple(tensor.shape)[_is_table(tensor) :]}" for tensor in tensors]
+    code = re.sub(r"#.*", "", graph.code)
+    everything = [code, *constants, *shapes, repr(sizes), repr(_CONFIG), torch.__version__, _processor()]
+    return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """What code compiled for this machine may rely on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def _is_table(tensor: torch.Tensor) -> bool:
+    return tensor.ndim > 0 and tensor.numel() > _RESIZABLE
+
+
+def _example(sizes: Sizes, tensors: list[torch.Tensor], count: int = LANES) -> tuple[Any, ...]:
+    generator = torch.Generator().manual_seed(0)
+    state = torch.randn(sizes.state, count, generator=generator)
+    action = torch.randn(sizes.action, count, generator=generator)
+    return state, torch.zeros(sizes.terms, count), action, tensors
+
+
+class _Program(torch.nn.Module):
+    """A step as a module, for export."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self._step = step
+
+    def forward(
+        self, state: torch.Tensor, sums: torch.Tensor, action: torch.Tensor, tensors: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        return self._step(state, sums, action, tensors)
+
+
+def _build(folder: Path, key: str, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> Path:
+    """Compile into ``folder``; the file gets its name, with the hash of its contents, only when it is complete."""
+    import torch._inductor  # takes seconds
+
+    from mbrl_ros.planning.columns import unroll_columns
+
+    count = LANES * torch.export.Dim("rollouts", min=1, max=1 << 16)
+    rows = [{0: torch.export.Dim(f"rows_{k}", min=2)} if _is_table(t) else None for k, t in enumerate(tensors)]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            _Program(step),
+            _example(sizes, tensors, 4 * LANES),  # a count of one unit would be taken for a constant
+            dynamic_shapes=({1: count}, {1: count}, {1: count}, rows),
+        )
+        program.graph_module.graph = unroll_columns(program.graph)
+        program.graph_module.recompile()
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as place:
+            built = Path(place) / "rollout.pt2"
+            torch._inductor.aoti_compile_and_package(program, package_path=str(built), inductor_configs=_CONFIG)
+            path = folder / f"{key}-{_digest(built)}.pt2"
+            built.replace(path)
+    return path
+
+
+def _load(path: Path, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step | None, str]:
+    """The compiled step at ``path``, checked against its name and against ``step`` on an example; or why not."""
+    if _digest(path) != path.stem.rpartition("-")[2]:
+        return None, "its contents are not what was written"
+    from torch._inductor import aoti_load_package
+
+    try:
+        loader = aoti_load_package(str(path)).loader
+    except RuntimeError as error:
+        return None, f"cannot be loaded: {str(error).splitlines()[0]}"
+
+    def compiled(
+        state: torch.Tensor, sums: torch.Tensor, action: torch.Tensor, tensors: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        return loader.run([state, sums, action, *tensors])  # flat: sorting nested arguments costs more than the call
+
+    example = _example(sizes, tensors)
+    with torch.no_grad():
+        ours, theirs = compiled(*example), step(*example)
+    if not all(torch.allclose(a, b, _TOLERANCE, _TOLERANCE, equal_nan=True) for a, b in zip(ours, theirs, strict=True)):
+        return None, "computes something else than the equations it was built from"
+    return compiled, ""
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -1,0 +1,163 @@
+"""Rolling a model out along many action sequences, and what each earns: plain torch, or compiled ahead of time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from mbrl_ros.core.errors import LayoutError
+from mbrl_ros.core.tasks.task import Task
+from mbrl_ros.models.model import DynamicsModel
+from mbrl_ros.planning import packages
+
+Backend = Literal["eager", "compiled"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Rollouts in full.
+
+    Args:
+        states: [K, H + 1, S].
+        costs: [K, T] by term, summed over the horizon.
+    """
+
+    states: torch.Tensor
+    costs: torch.Tensor
+
+
+class Rollouts:
+    """Costs of action sequences under a model and a task: the negative sum of the task's rewards, in float32.
+
+    Rewards count over the whole horizon, also after ``task.terminal``: a task's penalties go on growing beyond the
+    track's edge, so the sooner back the better, whereas a rollout that ended there would be done with them.
+
+    Both backends run the same torch code, "compiled" as a package (`planning.packages`) that has all parameters and
+    buffers of model and task as inputs. They are read from the modules at every call, so that changing them in place
+    (``fill_``, ``copy_``) takes effect at once.
+
+    Internally everything lies as [entry, rollout], so that neighbouring rollouts are neighbours in memory.
+
+    Args:
+        model: a torch module f(s, a) -> s'.
+        task: a torch module; its reward terms are summed.
+        backend: "compiled" falls back to "eager" where it cannot be had; ``note`` then says why.
+    """
+
+    def __init__(self, model: DynamicsModel, task: Task, backend: Backend = "compiled") -> None:
+        if abs(model.dt - task.dt) > 1e-9:
+            raise LayoutError(f"the model steps {model.dt:g} s, the task {task.dt:g} s")
+        model.action_layout.require(task.action_layout, "actions of the model and of the task")
+        self.term_names = task.term_names
+        self.wanted: Backend = backend
+        self.note = ""
+        """Why rollouts are not compiled although they should be, or what happened on the way; empty if nothing did."""
+        self._step = _Step(model, task)
+        self._inputs = _Inputs(self._step)
+        self._compiled: packages.Step | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """How the next evaluation is done."""
+        return "eager" if self._compiled is None else "compiled"
+
+    def warm_up(self, background: bool = False) -> None:
+        """Load the compiled rollout from the cache, or build it; eager code serves until it is there.
+
+        Args:
+            background: in a thread, for a caller that must go on.
+        """
+        if self.wanted == "eager" or self._compiled is not None:
+            return
+        if background:
+            threading.Thread(target=self._compile, name="compile rollouts", daemon=True).start()
+        else:
+            self._compile()
+
+    def evaluate(self, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """[K] costs of the applied ``actions`` [K, H, A] from ``state`` [S]; not finite where a rollout is not.
+
+        Fastest where ``actions`` is a view of a contiguous [H, A, K].
+        """
+        *_, (_, sums) = self._run(state, actions)
+        return -sums[:, : len(actions)].sum(dim=0)
+
+    def trace(self, state: torch.Tensor, actions: torch.Tensor) -> Trace:
+        """States and costs by term of the applied ``actions`` [K, H, A] from ``state`` [S]."""
+        steps = list(self._run(state, actions))
+        states = torch.stack([following for following, _ in steps])[..., : len(actions)]
+        start = state.to(torch.float32)[None, :, None].expand(1, -1, len(actions))
+        return Trace(torch.cat([start, states]).permute(2, 0, 1), -steps[-1][1][:, : len(actions)].T)
+
+    def _run(self, state: torch.Tensor, actions: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+        """State [S, K] and sums of rewards so far [T, K] after each step; K is padded to whole vectors."""
+        step = self._compiled or self._eager
+        columns = actions.to(torch.float32).permute(1, 2, 0)
+        if extra := -len(actions) % packages.LANES:
+            columns = torch.nn.functional.pad(columns, (0, extra))
+        columns = columns.contiguous()
+        tensors = self._inputs.current()
+        current = state.to(torch.float32)[:, None].expand(-1, columns.shape[-1]).contiguous()
+        sums = torch.zeros(len(self.term_names), columns.shape[-1])
+        for action in columns.unbind(0):
+            current, sums = step(current, sums, action, tensors)
+            yield [current, sums]
+
+    def _eager(
+        self, state: torch.Tensor, sums: torch.Tensor, action: torch.Tensor, tensors: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        named = self._inputs.named(tensors)
+        following, terms = torch.func.functional_call(self._step, named, (state.T, action.T))
+        return [following.T, sums + torch.stack([terms[name] for name in self.term_names])]
+
+    def _compile(self) -> None:
+        model = self._step.model
+        sizes = packages.Sizes(len(model.state_layout), len(model.action_layout), len(self.term_names))
+        self._compiled, self.note = packages.obtain(self._eager, self._inputs.current(), sizes)
+
+
+class _Step(torch.nn.Module):
+    """One step of model and task."""
+
+    def __init__(self, model: DynamicsModel, task: Task) -> None:
+        super().__init__()
+        self.model, self.task = model, task
+
+    def forward(self, state: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        following = self.model(state, action)
+        return following, self.task.terms(state, action, following)
+
+
+class _Inputs:
+    """Parameters and buffers of a module as a short list of float32 tensors: scalars packed into the first."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        packed = {name for name, tensor in tensors.items() if tensor.ndim == 0 and tensor.is_floating_point()}
+        self._scalars = {name: tensors[name] for name in sorted(packed)}
+        self._others = {name: tensors[name] for name in sorted(tensors.keys() - packed)}
+        self._versions: tuple[int, ...] = ()
+        self._current: list[torch.Tensor] = []
+
+    def current(self) -> list[torch.Tensor]:
+        """The present values; converted again only after one was written to."""
+        everything = (*self._scalars.values(), *self._others.values())
+        versions = tuple(tensor._version for tensor in everything)
+        if versions != self._versions or not self._current:
+            scalars = torch.tensor([tensor.item() for tensor in self._scalars.values()], dtype=torch.float32)
+            self._current = [scalars, *(_single(tensor.detach()) for tensor in self._others.values())]
+            self._versions = versions
+        return self._current
+
+    def named(self, tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The list's entries under the names that the module knows them by."""
+        scalars = dict(zip(self._scalars, tensors[0].unbind(0), strict=True))
+        return {**scalars, **dict(zip(self._others, tensors[1:], strict=True))}
+
+
+def _single(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(torch.float32) if tensor.is_floating_point() else tensor
