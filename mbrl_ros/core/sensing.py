@@ -54,18 +54,22 @@ class Sensors(Settings):
 
 
 class MeasurementNoise(Settings):
-    """What the estimator assumes where a message brings no covariance: standard deviation of each component.
+    """Standard deviation of each measured component, where a message brings no covariance."""
 
-    Wider than the sensors' own noise where the model leaves something out, as wheel slip in the wheel speed.
-    """
-
-    wheel_speed_mps: PositiveFloat = 0.1
-    gyro_radps: PositiveFloat = 0.02
-    longitudinal_acceleration_mps2: PositiveFloat = 1.0
-    lateral_acceleration_mps2: PositiveFloat = 0.5
-    steering_rad: PositiveFloat = 0.01
+    wheel_speed_mps: PositiveFloat = 0.05
+    gyro_radps: PositiveFloat = 0.01
+    acceleration_mps2: PositiveFloat = 0.2
+    steering_rad: PositiveFloat = 0.005
     position_m: PositiveFloat = 0.05
     yaw_rad: PositiveFloat = 0.02
+
+
+class UnmodelledNoise(Settings):
+    """What the filter's measurement equations leave out, added to the sensor's own noise: standard deviations."""
+
+    wheel_speed_mps: NonNegativeFloat = Field(default=0.1, description="slip in bends, changing tyre radius")
+    longitudinal_acceleration_mps2: NonNegativeFloat = Field(default=1.0, description="pitch, slope, drag")
+    lateral_acceleration_mps2: NonNegativeFloat = Field(default=0.5, description="roll, banking")
 
 
 class ProcessNoise(Settings):
@@ -90,6 +94,7 @@ class EstimatorSettings(Settings):
     """Noise, gates and memory of the state estimator."""
 
     measurement: MeasurementNoise = Field(default_factory=MeasurementNoise)
+    unmodelled: UnmodelledNoise = Field(default_factory=UnmodelledNoise)
     process: ProcessNoise = Field(default_factory=ProcessNoise)
     wheel_slip_s2pm: NonNegativeFloat = Field(
         default=0.0,

@@ -112,7 +112,7 @@ class Fusion:
         innovation = measurement.values - expected
         if measurement.source == "pose":
             innovation[2] = wrap_angle(innovation[2])
-        noise, impossible = noise_covariance(measurement, self.settings.measurement)
+        noise, impossible = noise_covariance(measurement, self.settings)
         refused = [f"{measurement.source}: impossible covariance"] if impossible else []
         rejected_since_s = dict(belief.rejected_since_s)
         distances: dict[str, float] = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.core.layout import STATE, STEERING_ANGLE, VX, YAW, YAW_RATE, Layout, X, Y
-from mbrl_ros.core.sensing import MeasurementNoise
+from mbrl_ros.core.sensing import EstimatorSettings
 
 ESTIMATE = Layout((*STATE.names, "gyro_bias"), (*STATE.units, "rad/s"))
 """Entries of an estimate: the car's state and the bias of its yaw gyroscope (measured minus true)."""
@@ -79,26 +79,35 @@ class Measurement:
             raise LayoutError(f"{self.source}: covariance {np.shape(self.covariance)}, expected ({size}, {size})")
 
 
-def noise_covariance(measurement: Measurement, default: MeasurementNoise) -> tuple[np.ndarray, bool]:
+def noise_covariance(measurement: Measurement, settings: EstimatorSettings) -> tuple[np.ndarray, bool]:
     """[n, n] covariance to assume, and whether the message's own had to be put aside as impossible.
 
-    Unknown (None or all zero) and impossible (not finite, a variance that is not positive, asymmetric, not positive
-    definite) ones are replaced by the configured default.
+    Unknown (None or all zero) and impossible ones (not finite, asymmetric, not positive definite) are replaced by
+    the configured default; what the measurement equations leave out is added to either.
     """
-    given = measurement.covariance
-    fallback = np.diag(np.square(_default_std(measurement.source, default)))
+    noise, unmodelled = settings.measurement, settings.unmodelled
+    default, added = {
+        "gyro": ((noise.gyro_radps,), (0.0,)),
+        "accelerometer": (
+            2 * (noise.acceleration_mps2,),
+            (unmodelled.longitudinal_acceleration_mps2, unmodelled.lateral_acceleration_mps2),
+        ),
+        "wheel_speed": ((noise.wheel_speed_mps,), (unmodelled.wheel_speed_mps,)),
+        "steering": ((noise.steering_rad,), (0.0,)),
+        "pose": ((noise.position_m, noise.position_m, noise.yaw_rad), (0.0, 0.0, 0.0)),
+    }[measurement.source]
+    given, missing = measurement.covariance, np.diag(np.square(added))
     if given is None or not np.any(given):
-        return fallback, False
-    if not np.isfinite(given).all() or not np.allclose(given, given.T) or np.linalg.eigvalsh(given)[0] <= 0.0:
-        return fallback, True
-    return np.asarray(given, dtype=float), False
+        return np.diag(np.square(default)) + missing, False
+    if not _is_possible(given):
+        return np.diag(np.square(default)) + missing, True
+    return given + missing, False
 
 
-def _default_std(source: Source, noise: MeasurementNoise) -> tuple[float, ...]:
-    return {
-        "pose": (noise.position_m, noise.position_m, noise.yaw_rad),
-        "wheel_speed": (noise.wheel_speed_mps,),
-        "steering": (noise.steering_rad,),
-        "gyro": (noise.gyro_radps,),
-        "accelerometer": (noise.longitudinal_acceleration_mps2, noise.lateral_acceleration_mps2),
-    }[source]
+def _is_possible(covariance: np.ndarray) -> bool:
+    if not np.isfinite(covariance).all() or covariance.diagonal().min() <= 0.0:
+        return False
+    if len(covariance) == 1:
+        return True
+    skew = np.abs(covariance - covariance.T).max()
+    return bool(skew <= 1e-6 * covariance.diagonal().max() and np.linalg.eigvalsh(covariance)[0] > 0.0)

@@ -190,7 +190,7 @@ class StateEstimator:
         if not (np.isfinite(pose).all() and math.isfinite(stamp_s)):
             raise LayoutError(f"set_pose: {pose} at {stamp_s} is not finite")
         noise, impossible = noise_covariance(
-            Measurement("pose", stamp_s, stamp_s, np.asarray(pose, dtype=float), covariance), self.settings.measurement
+            Measurement("pose", stamp_s, stamp_s, np.asarray(pose, dtype=float), covariance), self.settings
         )
         self.counters["pose: impossible covariance"] += impossible
         known = self.predict(stamp_s)

@@ -66,11 +66,11 @@ class Plant:
         self._inputs = (0.0, 0.0)
         self.set_pose(0.0, 0.0, 0.0)
 
-    def set_pose(self, x_m: float, y_m: float, yaw_rad: float) -> None:
-        """Put the car there, at rest, wheels straight."""
-        self._state = self._model.initial([x_m, y_m, 0.0, 0.0, yaw_rad, 0.0, 0.0], self._car)
+    def set_pose(self, x_m: float, y_m: float, yaw_rad: float, speed_mps: float = 0.0) -> None:
+        """Put the car there, wheels straight, at rest or rolling ahead."""
+        self._state = self._model.initial([x_m, y_m, 0.0, speed_mps, yaw_rad, 0.0, 0.0], self._car)
         self._inputs = (0.0, 0.0)
-        self._standing = True
+        self._standing = speed_mps == 0.0
         self._jacobian_age = self._model.jacobian_steps
 
     def set_friction_scale(self, friction_scale: float) -> None:
@@ -105,6 +105,9 @@ class Plant:
 
     def step(self, step_s: float, steering_rate_radps: float, acceleration_mps2: float) -> None:
         """Move on by ``step_s`` [s] under constant inputs, the acceleration being that of the drive's torque."""
+        fastest = self._car.R_w * max(self._state[wheel] for wheel in self._model.wheels)
+        if fastest > self._car.longitudinal.v_max:  # wheels that spin freely turn no faster than the motor can
+            acceleration_mps2 = min(acceleration_mps2, 0.0)
         self._inputs = (steering_rate_radps, acceleration_mps2)
         if self._standing and acceleration_mps2 <= 0.0:
             self._state[STEERING] += step_s * steering_rate_radps
@@ -159,7 +162,7 @@ class Plant:
             self._state[wheel] = max(self._state[wheel], 0.0)
         vx, vy = self._model.velocity(self._state)
         if vx < _SIDEWAYS * abs(vy):
-            vx = _SIDEWAYS * abs(vy)
+            vx, vy = _SIDEWAYS * abs(vy), math.sqrt(1.0 - _SIDEWAYS**2) * vy  # never faster than before
             self._state = self._model.with_velocity(self._state, vx, vy)
         if vx < _STANDSTILL_MPS and abs(vy) < SLIDING_MPS and acceleration_mps2 <= 0.0:
             self._stop()

@@ -24,7 +24,7 @@ def rosenbrock_step(
     A wheel's spin settles within ``I_w u / (R^2 C F_z)``, below 0.1 ms for a car that rolls slowly: explicit
     methods would need thousands of evaluations a second. ROS2 is L-stable, and of second order for *any* matrix in
     the place of the Jacobian, so the rows and columns that are not stiff are left out, and an old one may serve for
-    several steps.
+    several steps. Entries that stiff ones follow within a step belong to the stiff ones.
 
     Args:
         derivative: right-hand side of the equation; may not keep or change the list handed in.

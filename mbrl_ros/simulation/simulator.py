@@ -122,9 +122,12 @@ class Simulator:
         """The true motion, with the accelerations."""
         return self._plant.motion()
 
-    def set_pose(self, x_m: float, y_m: float, yaw_rad: float) -> None:
-        """Put the car there, at rest; commands given and readings under way are lost, the clock runs on."""
-        self._plant.set_pose(x_m, y_m, yaw_rad)
+    def set_pose(self, x_m: float, y_m: float, yaw_rad: float, speed_mps: float = 0.0) -> None:
+        """Put the car there, at rest or rolling straight ahead.
+
+        Commands given and readings under way are lost, the clock runs on.
+        """
+        self._plant.set_pose(x_m, y_m, yaw_rad, speed_mps)
         self._actuators.reset()
         self._under_way.clear()
 
