@@ -1,0 +1,56 @@
+"""`mbrl drive` as a user runs it: a lap over DDS, the figures, the recording, and nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mbrl_ros.data import read_drive
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
+
+
+def node_processes(marker: str) -> list[str]:
+    """Command lines of running processes whose environment holds ``marker``."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and marker.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return [line for line in found if "mbrl_ros.nodes" in line]
+
+
+def test_drives_a_lap_records_it_and_leaves_nothing_behind(ros_domain, tmp_path):
+    marker = f"MBRL_TEST_DRIVE={tmp_path}"
+    command = [
+        sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--laps", "1", "--timeout-s", "240",
+        "--record", str(tmp_path / "bag"), "--json", str(tmp_path / "figures.json"),
+        "--log-folder", str(tmp_path / "logs"),
+    ]  # fmt: skip
+    name, value = marker.split("=")
+    done = subprocess.run(command, env={**os.environ, name: value}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert len(figures["laps"]) == 1
+    assert figures["laps"][0]["exits"] == 0
+    assert figures["estimator_position_rmse_m"] < 0.05 * np.sqrt(2)
+    assert node_processes(marker) == []
+
+    recorded = read_drive(tmp_path / "bag")
+    assert recorded.topics["command"] == "/drive"
+    assert recorded.end_s - recorded.start_s > figures["laps"][0]["time_s"]
+    assert np.nanmax(np.concatenate([segment.state[:, 3] for segment in recorded.segments])) > 2.0
+
+
+def test_a_wrong_option_is_one_clear_line(ros_domain, tmp_path):
+    command = [sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--track", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no file 'nowhere'" in done.stderr
+    assert "Traceback" not in done.stderr

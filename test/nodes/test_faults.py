@@ -1,0 +1,132 @@
+"""The whole graph over real topics: whatever fails, the car brakes within a quarter of a second."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mbrl_ros.bringup.graph import SimulationOptions, config_file, simulation_graph
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+
+BRAKING_WITHIN_S = 0.25
+
+
+@pytest.fixture
+def driving(ros_domain, tmp_path):
+    """A driving car: at speed on the demo track, with fewer rollouts than on a car, so that CI keeps the pace."""
+    from ackermann_msgs.msg import AckermannDriveStamped
+    from harness import running
+    from mbrl_ros.msg import PlannerStatus
+    from nav_msgs.msg import Odometry
+
+    from mbrl_ros.nodes.shared import quality
+
+    settings = yaml.safe_load(Path(config_file("planners", "mppi_f1tenth", ".yaml")).read_text())
+    settings["mppi"]["rollouts"] = 256
+    planner = tmp_path / "planner.yaml"
+    planner.write_text(yaml.safe_dump(settings))
+    with running(simulation_graph(SimulationOptions(planner=str(planner))), tmp_path / "logs") as (processes, bench):
+        bench.listen("/ground_truth", Odometry, quality.STATE)
+        bench.listen("/drive", AckermannDriveStamped, quality.COMMAND)
+        bench.listen("/mppi_planner/status", PlannerStatus, quality.STATE)
+        car = Car(processes, bench)
+        car.wait_for_speed(2.0, timeout_s=180.0)
+        yield car
+
+
+class Car:
+    def __init__(self, processes, bench):
+        self.processes, self.bench = processes, bench
+
+    def truth(self):
+        """[N, 2] stamps and forward speeds."""
+        return np.array(
+            [
+                (m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec, m.twist.twist.linear.x)
+                for _, m in self.bench.received["/ground_truth"]
+            ]
+        )
+
+    def wait_for_speed(self, speed, timeout_s=30.0):
+        def fast():
+            ended = self.processes.ended()
+            assert ended is None, f"{ended.executable} ended: {ended.log.read_text()[-2000:]}"
+            return (
+                self.bench.count("/ground_truth") > 0
+                and self.bench.latest("/ground_truth").twist.twist.linear.x > speed
+            )
+
+        self.bench.spin_until(fast, timeout_s, f"{speed} m/s")
+
+    def signal(self, executable, number):
+        os.kill(self.processes.pid(executable), number)
+
+    def assert_brakes(self, action):
+        """From a quarter of a second after ``action`` on, the car only ever slows down, to a standstill."""
+        self.bench.spin_for(0.02)
+        start = self.truth()[-1, 0]
+        action()
+        self.bench.spin_for(2.5)
+        truth = self.truth()
+        after = truth[truth[:, 0] >= start + BRAKING_WITHIN_S]
+        assert len(after) > 20
+        assert (np.diff(after[:, 1]) < 0.02).all(), "speeded up again"
+        assert after[-1, 1] < 0.1, "did not stop"
+        moving = after[after[:, 1] > 0.5]
+        if len(moving) > 5:
+            assert np.polyfit(moving[:, 0], moving[:, 1], 1)[0] < -2.0, "slowed down too gently for braking"
+
+
+@pytest.mark.parametrize("node", ["state_estimator", "dynamics_server", "mppi_planner", "command_gate"])
+def test_killing_a_node_brakes_the_car(driving, node):
+    driving.assert_brakes(lambda: driving.signal(node, signal.SIGKILL))
+
+
+def test_silent_state_estop_and_a_second_commander_brake_and_the_car_recovers(driving):
+    from ackermann_msgs.msg import AckermannDriveStamped
+    from std_msgs.msg import Bool
+    from std_srvs.srv import Trigger
+
+    from mbrl_ros.core.command_gate import Command
+    from mbrl_ros.nodes.shared import quality
+    from mbrl_ros.nodes.shared.messages import drive_message
+
+    bench = driving.bench
+    driving.assert_brakes(lambda: driving.signal("state_estimator", signal.SIGSTOP))
+    driving.signal("state_estimator", signal.SIGCONT)
+    driving.wait_for_speed(2.0)
+
+    estop = bench.node.create_publisher(Bool, "/estop", 10)
+    bench.spin_until(lambda: estop.get_subscription_count() > 0, 10.0, "the gate hears /estop")
+    driving.assert_brakes(lambda: estop.publish(Bool(data=True)))
+    bench.call(Trigger, "/command_gate/reset_estop", Trigger.Request())
+    driving.wait_for_speed(2.0)
+
+    intruder = bench.node.create_publisher(AckermannDriveStamped, "/mppi_planner/command", quality.COMMAND)
+    bench.spin_until(lambda: intruder.get_subscription_count() > 0, 10.0, "the gate hears the intruder")
+    nan = Command(float("nan"), 3.2, float("nan"), float("nan"), 100.0)
+    intruder.publish(drive_message(nan, bench.latest("/drive").header.stamp.sec))
+    bench.spin_for(1.0)
+    drives = [message.drive for _, message in bench.received["/drive"]]
+    assert all(np.isfinite([d.steering_angle, d.speed, d.acceleration]).all() for d in drives)
+    assert bench.latest("/drive").drive.acceleration < 0.0
+    bench.node.destroy_publisher(intruder)
+    driving.wait_for_speed(2.0)
+
+
+def test_a_deactivated_planner_stops_the_car_and_an_activated_one_drives_on(driving):
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    def change(transition):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return driving.bench.call(ChangeState, "/mppi_planner/change_state", request).success
+
+    driving.assert_brakes(lambda: change(Transition.TRANSITION_DEACTIVATE))
+    assert change(Transition.TRANSITION_ACTIVATE)
+    driving.wait_for_speed(2.0)
+    assert driving.bench.latest("/mppi_planner/status").model_id
