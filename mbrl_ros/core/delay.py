@@ -78,11 +78,19 @@ class CommandHistory:
 
     def mean(self, start_s: float, dt: float, count: int) -> np.ndarray:
         """[count, A] time-average of the held commands over ``count`` intervals of ``dt`` [s] from ``start_s``."""
-        edges = start_s + dt * np.arange(count + 1)
-        return np.diff(np.stack([self._integral(start_s, edge) for edge in edges]), axis=0) / dt
+        end_s = start_s + dt * count
+        first, last = bisect.bisect_right(self._stamps, start_s), bisect.bisect_left(self._stamps, end_s)
+        held = np.array([self.at(start_s), *self._commands[first:last]])
+        if len(held) == 1:
+            return np.repeat(held, count, axis=0)
+        knots = np.array([start_s, *self._stamps[first:last], end_s]) - start_s
+        integral = np.zeros((len(knots), held.shape[1]))
+        np.cumsum(np.diff(knots)[:, None] * held, axis=0, out=integral[1:])
+        edges = dt * np.arange(count + 1)
+        return np.diff(np.stack([np.interp(edges, knots, column) for column in integral.T], axis=1), axis=0) / dt
 
-    def _integral(self, start_s: float, end_s: float) -> np.ndarray:
-        inner = [stamp for stamp in self._stamps if start_s < stamp < end_s]
-        edges = np.array([start_s, *inner, end_s])
-        values = np.stack([self.at(edge) for edge in edges[:-1]])
-        return (np.diff(edges)[:, None] * values).sum(axis=0)
+    def copy(self) -> CommandHistory:
+        """A history of its own that holds the same commands."""
+        twin = CommandHistory(self._initial, self._keep_s)
+        twin._stamps, twin._commands = self._stamps.copy(), self._commands.copy()
+        return twin

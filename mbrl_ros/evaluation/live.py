@@ -16,6 +16,10 @@ from mbrl_ros.core.layout import STATE, VX, YAW, YAW_RATE, X, Y
 from mbrl_ros.models.model import DynamicsModel, rollout
 
 
+STATE_SPACING_S = 0.045
+"""Closest spacing of the states that are kept; between them the driven path is interpolated."""
+
+
 @dataclass(frozen=True)
 class HorizonErrors:
     """Root mean square errors by horizon, each [n]: position [m], yaw [rad], speed [m/s], yaw rate [rad/s]."""
@@ -50,6 +54,8 @@ class LiveErrors:
         """A state [8] (core.layout.STATE) that was driven; a stamp in the past starts anew."""
         if self._states and stamp_s <= self._states[-1][0]:
             self.clear()
+        if self._states and stamp_s - self._states[-1][0] < STATE_SPACING_S:
+            return
         self._states.append((stamp_s, state))
         while stamp_s - self._states[0][0] > self._window_s + max(self._horizons_s):
             self._states.popleft()
@@ -60,6 +66,14 @@ class LiveErrors:
             self._commands = CommandHistory(action, keep_s=self._window_s + 2 * max(self._horizons_s) + 2.0)
             self._first_command_s = stamp_s
         self._commands.append(stamp_s, action)
+
+    def copy(self) -> LiveErrors:
+        """The same driving, to be scored while more comes in."""
+        twin = LiveErrors(self._window_s, self._horizons_s, self._start_every_s)
+        twin._states = self._states.copy()
+        twin._commands = self._commands and self._commands.copy()
+        twin._first_command_s = self._first_command_s
+        return twin
 
     def clear(self) -> None:
         """Forget all driving."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import sys
 import tempfile
@@ -128,7 +127,7 @@ class DynamicsServerNode:
             return
         if self._loaded.model.action_layout != ACTIONS["acceleration"]:
             return
-        work = (copy.deepcopy(self._errors), self._loaded)
+        work = (self._errors.copy(), self._loaded)
         self._scoring = threading.Thread(target=self._publish_error, args=work, name="scoring", daemon=True)
         self._scoring.start()
 

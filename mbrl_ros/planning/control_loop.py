@@ -6,7 +6,6 @@ tested in one process is what drives the car.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -128,7 +127,7 @@ class ControlLoop:
         if self._state is None or self._stamp_s <= self._planned_stamp_s:
             return None
         self._planned_stamp_s = self._stamp_s
-        return Problem(self._state, self._stamp_s, copy.deepcopy(self._history))
+        return Problem(self._state, self._stamp_s, self._history.copy())
 
     def adopt(self, plan: ControlSequence, solve_time_s: float) -> None:
         """Follow ``plan`` from now on."""
