@@ -102,7 +102,13 @@ compile_bytecode() {
 }
 
 install_locked() {
-    quietly pip_install --require-hashes "$@"
+    quietly pip_install --require-hashes --no-build-isolation "$@"
+}
+
+# empy is published as sources only. The setuptools that build it are the locked ones, too.
+install_build_tools() {
+    sed -n '/^setuptools==/,/[^\\]$/p' "$root/requirements/python.txt" >"$venv/mbrl-build-tools.txt"
+    install_locked -r "$venv/mbrl-build-tools.txt"
 }
 
 # The CPU build of torch has no hashes in the lock: its index publishes one build per platform.
@@ -135,6 +141,7 @@ fill_environment() {
     touch "$installing"
     rm -f "$stamp"
     say "installing pinned packages (some minutes the first time)"
+    install_build_tools
     if [ -z "$distribution" ]; then
         install_locked -r "$root/requirements/python.txt" -r "$root/requirements/ros-$wheels.txt"
         "$venv/bin/python" "$root/tools/repair_cmake_exports.py" "$venv" >>"$setup_log"
