@@ -59,7 +59,7 @@ class SimulationOptions(DriveOptions):
     """A driving graph with the simulator in the place of the car."""
 
     require_engage: bool = option(False, "whether an operator must call /command_gate/engage before the car moves")
-    use_sim_time: bool = option(True, "take time from /clock")
+    use_sim_time: bool = option(False, "take time from /clock; needed for any other pace than real time")
     plant: str = option("", "plant model: single_track_drift or multi_body; empty: as the vehicle's file says")
     real_time_factor: float = option(1.0, "simulated seconds per second")
 
@@ -143,6 +143,7 @@ def simulation_graph(options: SimulationOptions) -> Graph:
             "plant": options.plant,
             "seed": options.seed,
             "real_time_factor": options.real_time_factor,
+            "publish_clock": options.use_sim_time,
         },
     )
     return Graph((simulator, *vehicle_graph(options).nodes))

@@ -69,6 +69,7 @@ def drive(
         plant=plant,
         seed=seed,
         real_time_factor=real_time_factor,
+        use_sim_time=real_time_factor != 1.0,
     )
     console = Console()
     outcome = run_drive(options, laps, timeout_s, record, log_folder or _new_log_folder(), console)

@@ -80,6 +80,8 @@ class DriveMonitor:
         rclpy.init(args=[])
         self.node = Node("drive_monitor")
         for topic, (kind, profile) in TOPICS.items():
+            if self._recording is None and topic not in self._decoders:
+                continue
             self.node.create_subscription(kind, topic, self._receiver(topic, kind), profile, raw=True)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)

@@ -16,10 +16,6 @@ from mbrl_ros.core.layout import STATE, VX, YAW, YAW_RATE, X, Y
 from mbrl_ros.models.model import DynamicsModel, rollout
 
 
-STATE_SPACING_S = 0.045
-"""Closest spacing of the states that are kept; between them the driven path is interpolated."""
-
-
 @dataclass(frozen=True)
 class HorizonErrors:
     """Root mean square errors by horizon, each [n]: position [m], yaw [rad], speed [m/s], yaw rate [rad/s]."""
@@ -54,8 +50,6 @@ class LiveErrors:
         """A state [8] (core.layout.STATE) that was driven; a stamp in the past starts anew."""
         if self._states and stamp_s <= self._states[-1][0]:
             self.clear()
-        if self._states and stamp_s - self._states[-1][0] < STATE_SPACING_S:
-            return
         self._states.append((stamp_s, state))
         while stamp_s - self._states[0][0] > self._window_s + max(self._horizons_s):
             self._states.popleft()

@@ -13,6 +13,7 @@ import torch
 from ackermann_msgs.msg import AckermannDriveStamped
 from pydantic import Field
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
 from mbrl_ros.core.config import Settings, read_settings
@@ -28,6 +29,9 @@ from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.messages import doubles, state_of, to_seconds, to_stamp
 from mbrl_ros.nodes.shared.run import run
 from mbrl_ros.srv import GetModel, LoadModel, PredictTrajectory
+
+STATES_PER_KEPT = 5
+"""Of so many states one is compared with predictions."""
 
 LARGEST_PREDICTION = 2_000_000
 """States a single PredictTrajectory may ask for: rollouts by the thousand belong into the asker's process."""
@@ -60,6 +64,7 @@ class DynamicsServerNode:
         self._errors = LiveErrors(self.settings.error_window_s, (0.1, 0.5, 1.0))
         self._latest_error: PredictionError | None = None
         self._scoring: threading.Thread | None = None
+        self._states_seen = 0
         self._info = self.node.create_publisher(ModelInfo, "~/model", quality.LATCHED)
         self._heartbeat = self.node.create_publisher(String, "~/model_id", quality.COMMAND)
         self._error = self.node.create_publisher(PredictionError, "~/prediction_error", quality.STATE)
@@ -71,7 +76,8 @@ class DynamicsServerNode:
             passport.save(nominal, folder)
         self._install(folder)
         self._diagnostics = diagnostics.Diagnostics(self.node, "model", self._report)
-        self.node.create_subscription(VehicleState, "/vehicle_state", self._on_state, quality.STATE)
+        # Only a few of the states are needed: the others are not even decoded.
+        self.node.create_subscription(VehicleState, "/vehicle_state", self._on_state, quality.STATE, raw=True)
         self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.STATE)
         self.node.create_service(GetModel, "~/get_model", self._on_get_model)
         self.node.create_service(PredictTrajectory, "~/predict_trajectory", self._on_predict)
@@ -113,8 +119,11 @@ class DynamicsServerNode:
     def _on_heartbeat(self) -> None:
         self._heartbeat.publish(String(data=self._loaded.id))
 
-    def _on_state(self, message: VehicleState) -> None:
-        self._errors.observe(to_seconds(message.header.stamp), state_of(message))
+    def _on_state(self, data: bytes) -> None:
+        self._states_seen += 1
+        if self._states_seen % STATES_PER_KEPT == 0:
+            message = deserialize_message(data, VehicleState)
+            self._errors.observe(to_seconds(message.header.stamp), state_of(message))
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
         drive = message.drive

@@ -15,6 +15,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import Imu
 
 from mbrl_ros.core.config import Settings, read_settings
+from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
@@ -24,7 +25,7 @@ from mbrl_ros.simulation.sensors import Reading
 from mbrl_ros.simulation.simulator import Simulator
 
 LARGEST_BACKLOG_S = 0.1
-"""How far simulated time may fall behind before it is allowed to slip instead of catching up."""
+"""How far time on /clock may fall behind before it is allowed to slip instead of catching up."""
 
 
 class SimulatorSettings(Settings):
@@ -35,7 +36,10 @@ class SimulatorSettings(Settings):
     plant: str = Field("", description="plant model: single_track_drift or multi_body; empty: as the vehicle says")
     seed: int = Field(0, description="seed of the sensors' noise")
     real_time_factor: float = Field(1.0, gt=0.0, description="simulated seconds per second")
-    clock_rate_hz: float = Field(100.0, ge=50.0, le=1000.0, description="rate of /clock in simulated time")
+    publish_clock: bool = Field(
+        False, description="whether simulated time begins at zero on /clock; if not, it is the system's, at real time"
+    )
+    tick_rate_hz: float = Field(100.0, ge=50.0, le=1000.0, description="rate of steps and /clock, in simulated time")
     truth_rate_hz: float = Field(50.0, ge=1.0, le=1000.0, description="rate of /ground_truth in simulated time")
     friction_scale: float = Field(1.0, ge=0.05, le=3.0, description="factor on the tyres' friction, also while driving")
     odom_frame: str = Field("odom", description="frame of poses")
@@ -50,7 +54,10 @@ class SimulatorNode:
         self.node = Node("simulator")
         self.settings = parameters.declare(self.node, SimulatorSettings)
         parameters.on_change(self.node, SimulatorSettings, self._apply, dynamic={"friction_scale"})
-        self.simulator = Simulator(self._vehicle(), seed=self.settings.seed)
+        if self.settings.real_time_factor != 1.0 and not self.settings.publish_clock:
+            raise ConfigError("real_time_factor other than 1 needs publish_clock, and use_sim_time in the other nodes")
+        self._start_s = 0.0 if self.settings.publish_clock else self.node.get_clock().now().nanoseconds * 1e-9
+        self.simulator = Simulator(self._vehicle(), seed=self.settings.seed, start_s=self._start_s)
         self.simulator.set_friction_scale(self.settings.friction_scale)
         start = Track.from_csv(self.settings.track).at(0.0)
         self.simulator.set_pose(float(start.position[0]), float(start.position[1]), float(start.heading))
@@ -70,8 +77,8 @@ class SimulatorNode:
         self.node.create_subscription(PoseWithCovarianceStamped, "/initialpose", self._on_initial_pose, quality.STATE)
         self._diagnostics = diagnostics.Diagnostics(self.node, "plant", self._report)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._tick_s = 1.0 / self.settings.clock_rate_hz
-        self._truth_every = max(round(self.settings.clock_rate_hz / self.settings.truth_rate_hz), 1)
+        self._tick_s = 1.0 / self.settings.tick_rate_hz
+        self._truth_every = max(round(self.settings.tick_rate_hz / self.settings.truth_rate_hz), 1)
         self._ticks = 0
         self._behind_s = 0.0
         self._slipped_s = 0.0
@@ -99,7 +106,7 @@ class SimulatorNode:
         now_s = self._wall_s()
         self._behind_s += (now_s - self._last_wall_s) * self.settings.real_time_factor
         self._last_wall_s = now_s
-        if self._behind_s > LARGEST_BACKLOG_S:
+        if self._behind_s > LARGEST_BACKLOG_S and self.settings.publish_clock:
             self._slipped_s += self._behind_s - LARGEST_BACKLOG_S
             self._behind_s = LARGEST_BACKLOG_S
         # Half a tick early is in time: the timer's own jitter must not turn into pairs of ticks.
@@ -109,9 +116,10 @@ class SimulatorNode:
 
     def _tick(self) -> None:
         self._ticks += 1
-        now_s = self._ticks * self._tick_s
+        now_s = self._start_s + self._ticks * self._tick_s
         readings = self.simulator.advance(now_s)
-        self._clock.publish(ClockMessage(clock=to_stamp(now_s)))
+        if self.settings.publish_clock:
+            self._clock.publish(ClockMessage(clock=to_stamp(now_s)))
         for reading in readings:
             self._publish[reading.sensor](reading)
         if self._ticks % self._truth_every == 0:

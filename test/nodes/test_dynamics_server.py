@@ -28,7 +28,7 @@ def server(ros_domain, tmp_path):
     for kind in ("kinematic_bicycle", "single_track"):
         passport.save(build_for(vehicle, kind, dt=0.02), tmp_path / kind)
     parameters = {"vehicle": path, "model": str(tmp_path / "kinematic_bicycle")}
-    with running(Graph((NodeSpec("dynamics_server", parameters),)), tmp_path / "logs") as (processes, bench):
+    with running(Graph((NodeSpec("dynamics_server", parameters),)), tmp_path / "logs") as (_, bench):
         bench.listen("/dynamics_server/model", ModelInfo, quality.LATCHED)
         bench.spin_until(lambda: bench.count("/dynamics_server/model") > 0, 60.0, "the latched model")
         yield bench, tmp_path
