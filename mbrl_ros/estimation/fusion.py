@@ -145,9 +145,13 @@ class Fusion:
 
     def _acting(self, start_s: float, step_s: float, commands: CommandHistory) -> np.ndarray:
         """[A] mean command that acts in a step, each entry after its own delay; NaN where there is none."""
-        delays_s = self.process.delays_s
-        means = [commands.mean(start_s - delay_s, step_s, 1)[0, entry] for entry, delay_s in enumerate(delays_s)]
-        return np.array(means)
+        acting = np.empty(len(self.process.delays_s))
+        for entry, delay_s in enumerate(self.process.delays_s):
+            sent_s = start_s - delay_s
+            first, last = commands.at(sent_s), commands.at(sent_s + step_s)
+            held = first if first is last else commands.mean(sent_s, step_s, 1)[0]
+            acting[entry] = held[entry]
+        return acting
 
     def _expected(self, mean: np.ndarray, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """What a source should measure, and the derivative of that by the estimate."""

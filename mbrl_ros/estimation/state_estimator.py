@@ -192,7 +192,8 @@ class StateEstimator:
         noise, impossible = noise_covariance(
             Measurement("pose", stamp_s, stamp_s, np.asarray(pose, dtype=float), covariance), self.settings
         )
-        self.counters["pose: impossible covariance"] += impossible
+        if impossible:
+            self.counters["pose: impossible covariance"] += 1
         known = self.predict(stamp_s)
         start = self._fusion.initial() if known is None else Gaussian(known.mean.copy(), known.covariance.copy())
         start.mean[_POSE] = pose
@@ -235,7 +236,11 @@ class StateEstimator:
             belief = self._before(position)
             for reason in entry.outcome.refused:
                 self.counters[reason] -= 1
-            entry.belief, entry.outcome = self._fusion.fused(belief, entry.measurement, self._commands)
+            try:
+                entry.belief, entry.outcome = self._fusion.fused(belief, entry.measurement, self._commands)
+            except np.linalg.LinAlgError:
+                self._break_down()
+                return
             for reason in entry.outcome.refused:
                 self.counters[reason] += 1
             if not entry.belief.gaussian.is_valid():

@@ -36,6 +36,10 @@ class Traced:
         self._values = [None] * len(examples) + recorder.values[len(examples) :]
         self._result = recorder.place(result)
 
+    def __len__(self) -> int:
+        """Number of operations done at each call."""
+        return len(self._operations)
+
     def __call__(self, *inputs: np.ndarray | float) -> np.ndarray:
         """The function's value as an array."""
         values: list[Any] = [*inputs, *self._values[len(inputs) :]]

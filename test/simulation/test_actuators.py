@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,7 @@ def run(actuators, until_s, steering=0.0, speed=0.0, step_s=0.005):
     history = []
     for step in range(round(until_s / step_s)):
         cuts = actuators.cuts(step * step_s, (step + 1) * step_s)
-        for begin_s, end_s in zip(cuts[:-1], cuts[1:], strict=True):
+        for begin_s, end_s in itertools.pairwise(cuts):
             demand = actuators.demand(begin_s, end_s, steering, speed)
             steering += demand.steering_rate_radps * demand.duration_s
         history.append(((step + 1) * step_s, steering, actuators.acceleration_mps2))

@@ -1,0 +1,118 @@
+"""The filter on the simulated car, whose physics are not the filter's."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mbrl_ros.core.angles import wrap_angle
+from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE
+from mbrl_ros.estimation import GYRO_BIAS, StateEstimator
+from mbrl_ros.simulation import Simulator
+
+
+def drive(
+    vehicle, measured, steer, speed, duration_s=7.0, kind="single_track", keep=lambda reading: True, seed=1, model=None
+):
+    """Errors of the estimate at 50 Hz [N, 9] after two seconds, the time of each, and the estimator."""
+    car = vehicle if model is None else vehicle.model_copy(update={"plant": vehicle.plant.model_copy(update=model)})
+    simulator, estimator = Simulator(car, seed=seed), StateEstimator.for_vehicle(vehicle, kind)
+    simulator.set_pose(1.0, 2.0, 2.5, speed_mps=speed(0.0))
+    errors = []
+    for step in range(round(duration_s * 50)):
+        now_s = 0.02 * step
+        push = float(np.clip(2.0 * (speed(now_s) - simulator.truth()[VX]), -5.0, 5.0))
+        simulator.command(now_s, steer(now_s), acceleration=push)
+        estimator.add_command(now_s, np.array([steer(now_s), push]))
+        for reading in simulator.advance(now_s + 0.02):
+            if keep(reading):
+                estimator.add(measured(reading))
+        if step >= 100:
+            estimate = estimator.predict(simulator.now_s)
+            assert np.isfinite(estimate.mean).all()
+            assert np.linalg.eigvalsh(estimate.covariance).min() > 0.0
+            error = estimate.mean - np.append(simulator.truth(), simulator.gyro_bias_radps)
+            error[YAW] = wrap_angle(error[YAW])
+            errors.append(error)
+    return np.array(errors), estimator
+
+
+def position_rmse(errors):
+    return math.sqrt((errors[:, :2] ** 2).sum(axis=1).mean())
+
+
+def rms(errors, entry):
+    return math.sqrt((errors[:, entry] ** 2).mean())
+
+
+@pytest.mark.parametrize(
+    ("steer", "speed"),
+    [
+        (lambda t: 0.2 * math.sin(2.0 * t), lambda t: 3.0),
+        (lambda t: 0.25, lambda t: 3.5),
+        (lambda t: 0.15 * math.sin(1.5 * t), lambda t: 4.0 + 2.0 * math.sin(t)),
+    ],
+    ids=["slalom", "circle", "accelerating slalom"],
+)
+def test_the_small_car_is_placed_better_than_half_its_fixes_noise(vehicle, measured, steer, speed):
+    car = vehicle("f1tenth")
+    errors, estimator = drive(car, measured, steer, speed)
+    assert position_rmse(errors) < 0.5 * car.sensors.pose.position_noise_std_m
+    assert rms(errors, YAW) < 0.75 * car.sensors.pose.yaw_noise_std_rad
+    assert rms(errors, VX) < 0.05
+    assert rms(errors, VY) < 0.12
+    assert rms(errors, YAW_RATE) < 0.1
+    assert abs(errors[-1, GYRO_BIAS]) < 0.03
+    assert sum(count for reason, count in estimator.counters.items() if "gate" in reason) < 10
+
+
+def test_the_full_size_car_too(vehicle, measured):
+    car = vehicle("bmw_320i")
+    errors, _ = drive(car, measured, lambda t: 0.05 * math.sin(t), lambda t: 12.0)
+    assert position_rmse(errors) < 0.5 * car.sensors.pose.position_noise_std_m
+    assert rms(errors, VX) < 0.1
+    assert rms(errors, VY) < 0.05
+
+
+def test_a_kinematic_filter_is_usable_and_a_tyre_model_is_better(vehicle, measured):
+    car = vehicle("f1tenth")
+    steer, speed = (lambda t: 0.2 * math.sin(2.0 * t)), (lambda t: 3.0)
+    kinematic, _ = drive(car, measured, steer, speed, kind="kinematic_bicycle")
+    single_track, _ = drive(car, measured, steer, speed)
+    assert position_rmse(kinematic) < car.sensors.pose.position_noise_std_m
+    assert position_rmse(single_track) < 0.75 * position_rmse(kinematic)
+    assert rms(single_track, VY) < 0.3 * rms(kinematic, VY)
+
+
+def test_without_its_sensors_the_filter_drifts_slowly_and_recovers(vehicle, measured):
+    car = vehicle("f1tenth")
+
+    def keep(reading):
+        blind = 3.0 <= reading.stamp_s < 4.0
+        return not (blind and reading.sensor in ("wheel_speed", "pose"))
+
+    errors, _ = drive(car, measured, lambda t: 0.15 * math.sin(t), lambda t: 3.0, keep=keep)
+    distance = np.hypot(errors[:, 0], errors[:, 1])
+    blind, after = distance[50:100], distance[130:]
+    assert distance[95:105].max() < 0.5
+    assert np.sqrt((after**2).mean()) < 0.03
+    assert blind.max() > after.mean()
+
+
+def test_without_wheel_speed_the_fixes_and_the_model_carry_the_filter(vehicle, measured):
+    car = vehicle("f1tenth")
+    errors, _ = drive(
+        car,
+        measured,
+        lambda t: 0.15 * math.sin(t),
+        lambda t: 3.0,
+        keep=lambda reading: reading.sensor != "wheel_speed",
+    )
+    assert position_rmse(errors) < 0.04
+    assert rms(errors, VX) < 0.15
+
+
+def test_at_standstill_nothing_creeps(vehicle, measured):
+    errors, _ = drive(vehicle("f1tenth"), measured, lambda t: 0.2, lambda t: 0.0, duration_s=5.0)
+    assert np.abs(errors[:, VX]).max() < 0.1
+    assert position_rmse(errors) < 0.025
