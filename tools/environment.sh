@@ -17,48 +17,55 @@ assign() {
     printf "export %s='%s'\n" "$1" "$(printf '%s' "$2" | sed "s/'/'\\\\''/g")"
 }
 
-# Prints an assignment of the list $3, or of it behind the foreign part of $2.
+# Prints an assignment of the list $3 before the foreign part of $2. An empty entry would stand for
+# the working directory, so an empty list is no variable at all.
 prepend() {
     rest=$(foreign "$2")
-    assign "$1" "$3${rest:+:$rest}"
+    list=$3${3:+${rest:+:}}$rest
+    if [ -n "$list" ]; then assign "$1" "$list"; else echo "unset $1"; fi
 }
 
-wheel_libraries() {
-    libraries=$venv/lib
-    for folder in "$venv"/lib/python3*/site-packages/ros_*.libs; do
-        libraries=$libraries:$folder
-    done
-    echo "$libraries"
+# Joins folders into a list, leaving out those that do not exist.
+existing() {
+    for folder in "$@"; do
+        [ ! -d "$folder" ] || printf '%s\n' "$folder"
+    done | paste -sd: -
 }
 
 [ -x "$venv/bin/python" ] || die "no environment at $venv; run make setup"
+prefixes=
+programs=$venv/bin
+libraries=
+modules=
 
 if [ -z "$distribution" ]; then
-    assign AMENT_PREFIX_PATH "$venv"
+    prefixes=$venv
+    libraries=$(existing "$venv/lib" "$venv"/lib/python3*/site-packages/ros_*.libs)
     assign ROS_DISTRO "$wheels"
     assign ROS_WHEELS "$wheels"
     assign ROS_VERSION 2
     assign ROS_PYTHON_VERSION 3
-    prepend CMAKE_PREFIX_PATH "${CMAKE_PREFIX_PATH:-}" "$venv"
-    prepend LD_LIBRARY_PATH "${LD_LIBRARY_PATH:-}" "$(wheel_libraries)"
-    # The wheels would start Python a second time to set the line above.
+    # The wheels would start Python a second time to set the library path.
     assign _ROS_WHEELS_BOOTSTRAP_COMPLETE 1
-else
-    assign AMENT_PREFIX_PATH "$(foreign "$AMENT_PREFIX_PATH")"
 fi
-python_path=$(foreign "${PYTHONPATH:-}")
-# An empty entry would stand for the working directory.
-if [ -n "$python_path" ]; then assign PYTHONPATH "$python_path"; else echo "unset PYTHONPATH"; fi
-prepend PATH "$PATH" "$venv/bin"
-assign MBRL_PYTHON "$venv/bin/python"
-[ "${1:-}" != base ] || exit 0
 
-assign MBRL_ROOT "$root"
-# Development stays on this machine; a vehicle's network is joined by sourcing ROS 2 alone.
-assign ROS_AUTOMATIC_DISCOVERY_RANGE "${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
-[ "${ROS_DISTRO:-}" != humble ] || assign ROS_LOCALHOST_ONLY "${ROS_LOCALHOST_ONLY:-1}"
-[ -f "$install/local_setup.sh" ] || die "nothing built yet; run make build"
-assign COLCON_CURRENT_PREFIX "$install"
-echo '. "$COLCON_CURRENT_PREFIX/local_setup.sh"; unset COLCON_CURRENT_PREFIX'
-# The sources stand before their links, so that new files count at once.
-echo "export PYTHONPATH=\"\$MBRL_ROOT\${PYTHONPATH:+:\$PYTHONPATH}\""
+if [ "${1:-}" != base ]; then
+    [ -d "$install/share/mbrl_ros" ] || die "nothing built yet; run make build"
+    prefixes=$install${prefixes:+:$prefixes}
+    programs=$install/bin:$programs
+    libraries=$install/lib${libraries:+:$libraries}
+    # The sources stand before their links, so that new files count at once. The generated half is
+    # where the distribution's Python keeps its packages.
+    modules=$root:$(existing "$install"/lib/python3*/*-packages "$install"/local/lib/python3*/*-packages)
+    assign MBRL_ROOT "$root"
+    # Development stays on this machine; a vehicle's network is joined by sourcing ROS 2 alone.
+    assign ROS_AUTOMATIC_DISCOVERY_RANGE "${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
+    [ "${ROS_DISTRO:-}" != humble ] || assign ROS_LOCALHOST_ONLY "${ROS_LOCALHOST_ONLY:-1}"
+fi
+
+prepend AMENT_PREFIX_PATH "${distribution:+$AMENT_PREFIX_PATH}" "$prefixes"
+prepend CMAKE_PREFIX_PATH "${CMAKE_PREFIX_PATH:-}" "$prefixes"
+prepend LD_LIBRARY_PATH "${LD_LIBRARY_PATH:-}" "$libraries"
+prepend PATH "$PATH" "$programs"
+prepend PYTHONPATH "${PYTHONPATH:-}" "$modules"
+assign MBRL_PYTHON "$venv/bin/python"

@@ -18,6 +18,7 @@ sourced_distribution() {
 # Sets distribution (prefix of the sourced ROS 2, empty: wheels), wheels (which ones), and the
 # folders. Each source of ROS 2 has folders of its own, so that one never spoils the other's.
 choose_habitat() {
+    case $root in *:*) die "the path $root contains a colon, which no search path can hold; move the repository" ;; esac
     distribution=$(sourced_distribution)
     wheels=${ROS_WHEELS:-jazzy}
     if [ -n "$distribution" ]; then

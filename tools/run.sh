@@ -9,7 +9,5 @@ if [ "$1" = --unbuilt ]; then
     shift
 fi
 commands=$(sh "$tools/environment.sh" $part)
-# The setup files of ROS 2 use variables that may be unset.
-set +u
 eval "$commands"
 exec "$@"
