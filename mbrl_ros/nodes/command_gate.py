@@ -78,7 +78,7 @@ class CommandGateNode:
             return
         self._send()
         if self.gate.mode is Mode.DRIVING:
-            self._rate.cycle(self._sent_s)
+            self._rate.cycle(self._receipt_s())
         else:
             self._rate.interrupt()
 

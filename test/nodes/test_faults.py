@@ -10,7 +10,7 @@ import yaml
 
 from mbrl_ros.bringup.graph import SimulationOptions, config_file, simulation_graph
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
 
 BRAKING_WITHIN_S = 0.25
 
@@ -29,12 +29,15 @@ def driving(ros_domain, tmp_path):
     settings["mppi"]["rollouts"] = 256
     planner = tmp_path / "planner.yaml"
     planner.write_text(yaml.safe_dump(settings))
-    with running(simulation_graph(SimulationOptions(planner=str(planner))), tmp_path / "logs") as (processes, bench):
+    # At a third of real time a machine that runs everything at once still keeps the pace; what is measured is
+    # measured in the car's own time.
+    options = SimulationOptions(planner=str(planner), use_sim_time=True, real_time_factor=0.3)
+    with running(simulation_graph(options), tmp_path / "logs") as (processes, bench):
         bench.listen("/ground_truth", Odometry, quality.STATE)
         bench.listen("/drive", AckermannDriveStamped, quality.COMMAND)
         bench.listen("/mppi_planner/status", PlannerStatus, quality.STATE)
         car = Car(processes, bench)
-        car.wait_for_speed(2.0, timeout_s=180.0)
+        car.wait_for_speed(2.0, timeout_s=240.0)
         yield car
 
 
@@ -51,7 +54,7 @@ class Car:
             ]
         )
 
-    def wait_for_speed(self, speed, timeout_s=30.0):
+    def wait_for_speed(self, speed, timeout_s=60.0):
         def fast():
             ended = self.processes.ended()
             assert ended is None, f"{ended.executable} ended: {ended.log.read_text()[-2000:]}"
@@ -67,10 +70,10 @@ class Car:
 
     def assert_brakes(self, action):
         """From a quarter of a second after ``action`` on, the car only ever slows down, to a standstill."""
-        self.bench.spin_for(0.02)
+        self.bench.spin_for(0.05)
         start = self.truth()[-1, 0]
         action()
-        self.bench.spin_for(2.5)
+        self.bench.spin_for(6.0)
         truth = self.truth()
         after = truth[truth[:, 0] >= start + BRAKING_WITHIN_S]
         assert len(after) > 20

@@ -24,7 +24,12 @@ def estimator(ros_domain, tmp_path):
     graph = Graph(
         (
             NodeSpec("simulator", {"vehicle": vehicle, "track": track}),
-            NodeSpec("state_estimator", {"vehicle": vehicle, }),
+            NodeSpec(
+                "state_estimator",
+                {
+                    "vehicle": vehicle,
+                },
+            ),
         )
     )
     with running(graph, tmp_path) as (processes, bench):
