@@ -38,7 +38,7 @@ class CommandGateNode:
         self.gate = CommandGate(read_settings(settings.vehicle, Vehicle).limits, settings.gate)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._silence_s = 0.9 / settings.watchdog_rate_hz
-        self._sent_s = float("-inf")
+        self._sent_s = self._sent_stamp_s = float("-inf")
         self._rate = RateMonitor(1.0 / settings.control_rate_hz, settings.slot_tolerance_s)
         self._drive = self.node.create_publisher(AckermannDriveStamped, "/drive", quality.COMMAND)
         self._diagnostics = diagnostics.Diagnostics(self.node, "commands", self._report)
@@ -89,10 +89,14 @@ class CommandGateNode:
 
     def _send(self) -> None:
         now_s = self._now_s()
+        # On /clock nothing newer can be said before it moves on, and before it begins (zero) nothing at all.
+        if now_s in (0.0, self._sent_stamp_s):
+            return
         command = self.gate.tick(now_s, self._receipt_s())
         self._diagnostics.publish_on_change()
         if command is not None:
             self._drive.publish(drive_message(command, now_s))
+            self._sent_stamp_s = now_s
             self._sent_s = self._steady.now().nanoseconds * 1e-9
 
     def _check_owner(self) -> None:

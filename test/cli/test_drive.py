@@ -29,7 +29,8 @@ def node_processes(marker: str) -> list[str]:
 def test_drives_a_lap_records_it_and_leaves_nothing_behind(ros_domain, tmp_path):
     marker = f"MBRL_TEST_DRIVE={tmp_path}"
     command = [
-        sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--laps", "1", "--timeout-s", "340", "--real-time-factor", "0.3",
+        sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--laps", "1", "--timeout-s", "340",
+        "--real-time-factor", "0.3",
         "--record", str(tmp_path / "bag"), "--json", str(tmp_path / "figures.json"),
         "--log-folder", str(tmp_path / "logs"),
     ]  # fmt: skip
