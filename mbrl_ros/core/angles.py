@@ -12,7 +12,7 @@ Number = TypeVar("Number")
 
 def wrap_angle(angle: Number) -> Number:
     """``angle`` [rad] (number, array or tensor) moved by whole turns into [-pi, pi); its derivative is one."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi  # type: ignore[operator]
+    return (angle + math.pi) % (2 * math.pi) - math.pi  # type: ignore[operator, return-value]
 
 
 def yaw_from_quaternion(x: np.ndarray, y: np.ndarray, z: np.ndarray, w: np.ndarray) -> np.ndarray:

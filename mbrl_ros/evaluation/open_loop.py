@@ -16,9 +16,11 @@ import torch
 
 from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.errors import DataError
-from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, YAW, Layout, ReferencePoint, X, Y
-from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.core.layout import STATE, VX, YAW, Layout, ReferencePoint, X, Y
+from mbrl_ros.core.recording import Drive
 from mbrl_ros.evaluation.splits import Interval
+from mbrl_ros.models.identification.agreement import compare_with_pose
+from mbrl_ros.models.identification.windows import measured_entries
 
 HORIZONS_S = (0.1, 0.5, 1.0, 2.0)
 START_EVERY_S = 0.2
@@ -35,7 +37,8 @@ class Windows:
         states: [N, P + H + 1, 8] recorded states, the start in row P; NaN where nothing is recorded and
             beyond the end of the held-out part.
         commands: [N, P + H, A] commands as they were sent; beyond the end the last one is held.
-        measured: [N, 8] which entries the recording measures, copies of a command not counted.
+        measured: [N, 8] which entries the recording measures; copies of a command do not count, nor do velocities
+            that the pose denies.
         time_s: [N] stamps of the starts [s].
         past: P.
         dt: sample time [s].
@@ -132,6 +135,7 @@ def cut_windows(
     shortest, longest = min(steps), max(steps)
     past = math.ceil(past_s / drive.dt - 1e-9)
     every = max(1, round(start_every_s / drive.dt))
+    trusted = compare_with_pose([drive], default_min_speed(drive)).trusted
     states, commands, measured, times = [], [], [], []
     fastest = -math.inf
     for segment in drive.segments:
@@ -148,7 +152,7 @@ def cut_windows(
             state[around >= end] = np.nan
             states.append(state)
             commands.append(segment.action[np.minimum(around[:, :-1], end - 1)])
-            measured.append(np.tile(_measured(segment), (len(rows), 1)))
+            measured.append(np.tile(measured_entries(segment) & trusted, (len(rows), 1)))
             times.append(segment.time_s[rows])
     if not sum(map(len, times)):
         doubts = "".join(f"; {note}" for note in drive.notes if "contradicts" in note)
@@ -249,13 +253,3 @@ def default_min_speed(drive: Drive) -> float:
 
 def _steps(horizon_s: float, dt: float) -> int:
     return max(1, round(horizon_s / dt))
-
-
-def _measured(segment: Segment) -> np.ndarray:
-    """[8] bool: recorded, and not merely a copy of what is taken for the action."""
-    measured = segment.observed.copy()
-    for column, action in ((STEERING_ANGLE, 0), (ACCELERATION, 1)):
-        same_unit = STATE.units[column] == segment.action_layout.units[action]
-        if same_unit and np.allclose(segment.state[:, column], segment.action[:, action], atol=1e-9):
-            measured[column] = False
-    return measured

@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from ackermann_msgs.msg import AckermannDriveStamped
@@ -311,7 +313,9 @@ class _Lifecycle(LifecycleNode):
         # Back to unconfigured, stopped; a manager may configure again.
         return self._guarded(self._adapter.deactivate)
 
-    def _guarded(self, action, then=None, state=None) -> TransitionCallbackReturn:
+    def _guarded(
+        self, action: Callable[[], None], then: Callable[..., Any] | None = None, state: LifecycleState | None = None
+    ) -> TransitionCallbackReturn:
         try:
             action()
         except MbrlError as error:

@@ -157,16 +157,16 @@ class StateEstimatorNode:
             vehicle_state_message(now_s, mean, estimate.covariance, *frames, self.estimator.reference_point)
         )
         if self._tf is not None:
-            self._publish_tf(now_s, mean)
+            self._tf.publish(self._transforms(now_s, mean))
 
-    def _publish_tf(self, now_s: float, mean: np.ndarray) -> None:
+    def _transforms(self, now_s: float, mean: np.ndarray) -> TFMessage:
         message = odometry_message(now_s, mean[:8], self.settings.odom_frame, self.settings.base_frame)
         transform = TransformStamped(header=message.header, child_frame_id=message.child_frame_id)
         transform.header.stamp = to_stamp(now_s)
         transform.transform.translation.x = message.pose.pose.position.x
         transform.transform.translation.y = message.pose.pose.position.y
         transform.transform.rotation = message.pose.pose.orientation
-        self._tf.publish(TFMessage(transforms=[transform]))
+        return TFMessage(transforms=[transform])
 
     def _report(self) -> diagnostics.Report:
         values = {**self.estimator.counters, **self._refused}

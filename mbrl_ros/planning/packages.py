@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import re
 import shutil
 import sysconfig
 import tempfile
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 LANES = 16
 """Rollouts per package call are a multiple of this, the widest vector of single precision; saves a scalar remainder."""
@@ -111,15 +112,37 @@ def missing_tools() -> str:
 
 def structure_hash(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> str:
     """Sixteen hex digits that change with whatever the compiled code depends on."""
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    with torch.no_grad():
-        graph = make_fx(lambda state, sums, action, rest: step(state, sums, action, rest))(*_example(sizes, tensors))
-    constants = [f"{name} {value.tolist()}" for name, value in sorted(graph.named_buffers())]
+    example = _example(sizes, tensors)
+    with torch.no_grad(), _Recorder(tree_leaves(example)) as operations:
+        step(*example)
     shapes = [f"{tensor.dtype} {tuple(tensor.shape)[_is_table(tensor) :]}" for tensor in tensors]
-    code = re.sub(r"#.*", "", graph.code)
-    everything = [code, *constants, *shapes, repr(sizes), repr(_CONFIG), torch.__version__, _processor()]
+    everything = [*operations.lines, *shapes, repr(sizes), repr(_CONFIG), torch.__version__, _processor()]
     return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:16]
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down the operations that run: each with its arguments, tensors by where they come from."""
+
+    def __init__(self, inputs: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._kept = list(inputs)  # alive, so that no two tensors share an id
+        self._origins = {id(tensor): f"input {k}" for k, tensor in enumerate(inputs)}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        arguments = [self._describe(leaf) for leaf in tree_leaves((args, kwargs))]
+        for k, leaf in enumerate(tree_leaves(result)):
+            if isinstance(leaf, torch.Tensor):
+                self._kept.append(leaf)
+                self._origins[id(leaf)] = f"{len(self.lines)}.{k}"
+        self.lines.append(f"{function}({', '.join(arguments)})")
+        return result
+
+    def _describe(self, leaf: Any) -> str:
+        if not isinstance(leaf, torch.Tensor):
+            return repr(leaf)
+        return self._origins.get(id(leaf)) or f"constant {leaf.dtype} {leaf.tolist()}"
 
 
 def _processor() -> str:
@@ -174,7 +197,7 @@ def _build(folder: Path, key: str, step: Step, tensors: list[torch.Tensor], size
         program.graph_module.recompile()
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as place:
             built = Path(place) / "rollout.pt2"
-            torch._inductor.aoti_compile_and_package(program, package_path=str(built), inductor_configs=_CONFIG)
+            torch._inductor.aoti_compile_and_package(program, package_path=str(built), inductor_configs=dict(_CONFIG))
             path = folder / f"{key}-{_digest(built)}.pt2"
             built.replace(path)
     return path

@@ -293,9 +293,9 @@ def test_candidates_are_spread_from_the_best_to_the_worst():
 
 
 def test_what_does_not_fit_together_is_refused():
-    with pytest.raises(ConfigError, match="'dt_s' is 0.2 s, but the model steps 0.1 s"):
+    with pytest.raises(ConfigError, match=r"'dt_s' is 0\.2 s, but the model steps 0\.1 s"):
         planner(dt_s=0.2)
-    with pytest.raises(LayoutError, match="the task 0.05 s"):
+    with pytest.raises(LayoutError, match=r"the task 0\.05 s"):
         planner(task=Regulate(dt=0.05))
     with pytest.raises(ConfigError, match="no standard deviation for action 'force'"):
         standard_deviations(settings(), FORCE)

@@ -14,6 +14,9 @@ from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, YAW, L
 from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.models.model import DynamicsModel
 
+SETTLE_S = 0.5
+"""Driving before a start over which a model settles what the recording lacks [s]."""
+
 _NEEDED = ("x", "y", "yaw", "vx")
 
 
@@ -24,8 +27,7 @@ class Windows:
     Args:
         states: [N, P + H + 1, 8] recorded states, start in row P; zero where ``observed`` is False.
         commands: [N, P + H, A] commands as they were sent.
-        observed: [N, 8] which entries the recording measures. A steering angle or acceleration that is only a
-            copy of the command does not count.
+        observed: [N, 8] which entries the recording measures (see `measured_entries`) and are trusted.
         block: [N] number of the time block that the start lies in; errors of different blocks are taken to be
             independent.
         past: P.
@@ -74,11 +76,14 @@ def cut_windows(
     min_speed: float,
     block_s: float,
     limit: int,
+    trusted: np.ndarray | None = None,
+    seed: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> Windows:
     """Windows of all drives, starting every ``every_s`` where the car moves at ``min_speed`` [m/s] or faster.
 
-    Never across a gap. More than ``limit`` windows are thinned evenly over the driving.
+    Never across a gap. Entries of the state that are not ``trusted`` [8] count as not recorded. Of more than
+    ``limit`` windows one in each of ``limit`` equal shares is drawn with ``seed``.
 
     Raises:
         DataError: the drives differ in rate or actions, lack a needed state, hold non-finite rows, or leave
@@ -98,16 +103,16 @@ def cut_windows(
             starts = np.arange(past, len(segment) - horizon, stride)
             starts = starts[segment.state[starts, VX] >= min_speed]
             block = ((segment.time_s[starts] - segment.time_s[0]) // block_s).astype(int)
-            rows += [
-                (len(segments), int(start), blocks + int(b)) for start, b in zip(starts, block)
-            ]
+            rows += [(len(segments), int(start), blocks + int(b)) for start, b in zip(starts, block, strict=True)]
             blocks += int(block.max()) + 1 if len(block) else 0
             segments.append(segment)
     if not rows:
         raise DataError(_no_windows(drives, moving * dt, horizon_s + past_s, min_speed))
     if len(rows) > limit:
-        rows = [rows[i] for i in np.linspace(0, len(rows) - 1, limit).round().astype(int)]
-    observed = [_observed(segment) for segment in segments]
+        shares = np.array_split(np.arange(len(rows)), limit)
+        rng = np.random.default_rng(seed)
+        rows = [rows[int(rng.choice(share))] for share in shares]
+    observed = [measured_entries(segment) & (True if trusted is None else trusted) for segment in segments]
     states = np.stack([segments[s].state[k - past : k + horizon + 1] for s, k, _ in rows])
     commands = np.stack([segments[s].action[k - past : k + horizon] for s, k, _ in rows])
     seen = np.stack([observed[s] for s, _, _ in rows])
@@ -143,12 +148,20 @@ def start_states(model: DynamicsModel, windows: Windows, applied: torch.Tensor) 
     return state
 
 
+def measured_entries(segment: Segment) -> np.ndarray:
+    """[8] which state entries were recorded and measured: not those that are only a copy of the command."""
+    measured = segment.observed
+    for column, action in ((STEERING_ANGLE, 0), (ACCELERATION, 1)):
+        same_unit = STATE.units[column] == segment.action_layout.units[action]
+        if same_unit and np.allclose(segment.state[:, column], segment.action[:, action], atol=1e-9):
+            measured[column] = False
+    return measured
+
+
 def require_alike(drives: Sequence[Drive]) -> Layout:
     """The drives' action layout; DataError unless there is driving, all at one rate and with the same actions."""
     if not drives or not any(drive.segments for drive in drives):
-        raise DataError(
-            "there is no driving to identify from; give at least one recording with controls"
-        )
+        raise DataError("there is no driving to identify from; give at least one recording with controls")
     first = drives[0]
     for drive in drives[1:]:
         if not math.isclose(drive.dt, first.dt, rel_tol=1e-6):
@@ -163,20 +176,8 @@ def require_alike(drives: Sequence[Drive]) -> Layout:
             )
     layouts = {segment.action_layout for drive in drives for segment in drive.segments}
     if len(layouts) > 1:
-        raise DataError(
-            f"the drives' actions differ: {'; '.join(', '.join(layout.names) for layout in layouts)}"
-        )
+        raise DataError(f"the drives' actions differ: {'; '.join(', '.join(layout.names) for layout in layouts)}")
     return layouts.pop()
-
-
-def _observed(segment: Segment) -> np.ndarray:
-    observed = segment.observed
-    for column, action in ((STEERING_ANGLE, 0), (ACCELERATION, 1)):
-        copied = STATE.unit(STATE.names[column]) == segment.action_layout.units[
-            action
-        ] and np.allclose(segment.state[:, column], segment.action[:, action], atol=1e-9)
-        observed[column] &= not copied
-    return observed
 
 
 def _require_finite(segment: Segment, source: str) -> None:

@@ -18,9 +18,10 @@ from mbrl_ros.models.parametric.parameters import ParameterSpec, Table, require_
 Parameters = Mapping[str, torch.Tensor]
 
 MOUNTING: Table = table(
-    ParameterSpec("heading_offset", "rad", 0.0, -0.2, 0.2, "recorded heading less the car's own", optional=True)
+    ParameterSpec("heading_offset", "rad", 0.0, -0.2, 0.2, "recorded heading less the car's own", optional=True),
+    ParameterSpec("velocity_scale", "1", 1.0, 0.5, 2.0, "recorded velocity per velocity over ground", optional=True),
 )
-"""How the sensor whose heading and body velocities the state holds is turned against the car."""
+"""How the sensors that give the state's heading and body velocities are turned against the car, and scaled."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class ParametricModel(torch.nn.Module):
     Within each of the ``substeps`` the actuators move first (exact lag, rate limit; see `lagged`), and the
     equations of motion are then integrated with the actuators' mean over the substep, which is second order in
     it; for held actuators the integrator's own order holds. Yaw is not wrapped, so that it stays continuous.
-    With a ``heading_offset`` the state's heading and body velocities are those of a sensor turned by that angle.
+    With a ``heading_offset`` the state's heading and body velocities are those of a sensor turned by that angle,
+    with a ``velocity_scale`` (slipping wheels, a wrong wheel radius) the velocities are so many times the car's own.
 
     Every parameter in force is a scalar ``nn.Parameter`` under its own name, so
     ``torch.func.functional_call(model, {"wheelbase": L}, (state, action))`` supplies it.
@@ -177,10 +179,7 @@ class ParametricModel(torch.nn.Module):
         x, y, yaw, vx, vy, yaw_rate, steering, acceleration = state.unbind(-1)
         steering_command, drive_command = action.unbind(-1)
         steering_target = p["steering_scale"] * steering_command + p["steering_offset"]
-        turned = p.get("heading_offset")
-        if turned is not None:
-            cos, sin = torch.cos(turned), torch.sin(turned)
-            yaw, vx, vy = yaw - turned, cos * vx - sin * vy, sin * vx + cos * vy
+        yaw, vx, vy = _true_motion(p, yaw, vx, vy)
         columns: Columns = (x, y, yaw, vx, vy, yaw_rate)
         for _ in range(self.config.substeps):
             wanted = drive_target(self.config.drive, p, drive_command, columns[3], h)
@@ -195,15 +194,38 @@ class ParametricModel(torch.nn.Module):
             held = Held(mean, tangent, tangent_end, end - steering, delivered)
             columns = self.equations.integrate(p, self.config, columns, held, h)
             steering = end
-        if turned is not None:
-            x, y, yaw, vx, vy, yaw_rate = columns
-            columns = (x, y, yaw + turned, cos * vx + sin * vy, cos * vy - sin * vx, yaw_rate)
+        x, y, yaw, vx, vy, yaw_rate = columns
+        columns = (x, y, *_recorded_motion(p, yaw, vx, vy), yaw_rate)
         # Each entry contiguous, so that compiled rollouts read and write whole vectors.
         return torch.stack(torch.broadcast_tensors(*columns, steering, acceleration)).movedim(0, -1)
 
     def _copy(self, values: Mapping[str, float], config: Config) -> ParametricModel:
         like = next(self.parameters())
         return ParametricModel(self.equations, values, dtype=like.dtype, **asdict(config)).to(like.device)
+
+
+Motion = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""(yaw, vx, vy)."""
+
+
+def _true_motion(p: Parameters, yaw: torch.Tensor, vx: torch.Tensor, vy: torch.Tensor) -> Motion:
+    """The car's own heading and body velocity, from what its sensors read."""
+    if "heading_offset" in p:
+        cos, sin = torch.cos(p["heading_offset"]), torch.sin(p["heading_offset"])
+        yaw, vx, vy = yaw - p["heading_offset"], cos * vx - sin * vy, sin * vx + cos * vy
+    if "velocity_scale" in p:
+        vx, vy = vx / p["velocity_scale"], vy / p["velocity_scale"]
+    return yaw, vx, vy
+
+
+def _recorded_motion(p: Parameters, yaw: torch.Tensor, vx: torch.Tensor, vy: torch.Tensor) -> Motion:
+    """The inverse of `_true_motion`."""
+    if "velocity_scale" in p:
+        vx, vy = vx * p["velocity_scale"], vy * p["velocity_scale"]
+    if "heading_offset" in p:
+        cos, sin = torch.cos(p["heading_offset"]), torch.sin(p["heading_offset"])
+        yaw, vx, vy = yaw + p["heading_offset"], cos * vx + sin * vy, cos * vy - sin * vx
+    return yaw, vx, vy
 
 
 def _require_step(dt: float) -> None:

@@ -180,8 +180,8 @@ def _to_ros(default: Any, info: FieldInfo) -> Any:
 
 def _descriptor(info: FieldInfo) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=info.description or "")
-    low = next((item.ge for item in info.metadata if isinstance(item, annotated_types.Ge)), None)
-    high = next((item.le for item in info.metadata if isinstance(item, annotated_types.Le)), None)
+    low: Any = next((item.ge for item in info.metadata if isinstance(item, annotated_types.Ge)), None)
+    high: Any = next((item.le for item in info.metadata if isinstance(item, annotated_types.Le)), None)
     if low is not None and high is not None:
         if _plain_type(info) is float:
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]

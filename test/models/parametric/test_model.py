@@ -16,6 +16,7 @@ EVERYTHING = {
     "drive_lag": 0.15,
     "drag": 0.02,
     "heading_offset": 0.05,
+    "velocity_scale": 1.1,
 }
 TYRES = {"curvature_front": -1.0, "curvature_rear": 0.4, "cg_height_ratio": 0.2}
 TYPICAL = {"acceleration": 1.2, "speed": 3.1, "duty": 0.4}
@@ -241,17 +242,19 @@ def test_a_vehicle_parameter_that_no_kind_knows_is_refused():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_turned_sensor_sees_the_same_drive_turned(kind):
-    offset = 0.1
+def test_turned_and_scaled_sensors_see_the_same_drive(kind):
+    offset, scale = 0.1, 1.2
     state, action = states_and_actions()
     seen = state.clone()
     seen[:, YAW] += offset
-    seen[:, VX] = math.cos(offset) * state[:, VX] + math.sin(offset) * state[:, VY]
-    seen[:, VY] = math.cos(offset) * state[:, VY] - math.sin(offset) * state[:, VX]
+    seen[:, VX] = scale * (math.cos(offset) * state[:, VX] + math.sin(offset) * state[:, VY])
+    seen[:, VY] = scale * (math.cos(offset) * state[:, VY] - math.sin(offset) * state[:, VX])
     actions = action[:, None].expand(-1, 25, -1)
     truth = rollout(build(kind, dt=0.02), state, actions)
-    turned = rollout(build(kind, {"heading_offset": offset}, dt=0.02), seen, actions)
-    torch.testing.assert_close(turned[..., [X, Y, YAW_RATE]], truth[..., [X, Y, YAW_RATE]])
-    torch.testing.assert_close(turned[:, -1, YAW], truth[:, -1, YAW] + offset)
-    with pytest.raises(AssertionError):  # a model that does not know of the turn goes elsewhere
+    mounted = build(kind, {"heading_offset": offset, "velocity_scale": scale}, dt=0.02)
+    recorded = rollout(mounted, seen, actions)
+    torch.testing.assert_close(recorded[..., [X, Y, YAW_RATE]], truth[..., [X, Y, YAW_RATE]])
+    torch.testing.assert_close(recorded[:, -1, YAW], truth[:, -1, YAW] + offset)
+    torch.testing.assert_close(recorded[..., [VX, VY]].norm(dim=-1), scale * truth[..., [VX, VY]].norm(dim=-1))
+    with pytest.raises(AssertionError):  # a model that does not know of them goes elsewhere
         torch.testing.assert_close(rollout(build(kind, dt=0.02), seen, actions)[..., [X, Y]], truth[..., [X, Y]])

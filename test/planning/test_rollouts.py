@@ -1,0 +1,114 @@
+"""Rollouts: eager ones against the model and the task themselves, compiled ones against eager ones."""
+
+import threading
+
+import pytest
+import torch
+from planning_toys import DoubleIntegrator, Regulate
+
+from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
+from mbrl_ros.core.track_generator import TrackSettings, generate_track
+from mbrl_ros.models.model import rollout
+from mbrl_ros.models.parametric import build_for
+from mbrl_ros.planning import packages
+from mbrl_ros.planning.rollouts import Rollouts
+
+pytestmark = pytest.mark.timeout(900)  # the first test on a machine compiles
+
+AGREEMENT = {"rtol": 2e-3, "atol": 2e-3}
+"""Compiled against eager after 50 steps in single precision; other roundings grow by the sensitivity of the car."""
+
+
+def test_costs_are_the_negative_sum_of_rewards_along_the_models_rollout(car, race, start, actions):
+    rollouts = Rollouts(car, race, "eager")
+    with torch.no_grad():
+        trace, costs = rollouts.trace(start, actions), rollouts.evaluate(start, actions)
+        states = rollout(car, start.double().expand(len(actions), 8), actions.double())
+        terms = race.terms(states[:, :-1], actions.double(), states[:, 1:])
+    torch.testing.assert_close(trace.states.double(), states, rtol=1e-3, atol=1e-3)
+    expected = -torch.stack([terms[name].sum(dim=1) for name in race.term_names], dim=1)
+    torch.testing.assert_close(trace.costs.double(), expected, rtol=5e-3, atol=5e-3)
+    torch.testing.assert_close(costs, trace.costs.sum(dim=1), rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_rollouts_agree_with_eager_ones(compiled, car, race, start, actions):
+    eager = Rollouts(car, race, "eager")
+    with torch.no_grad():
+        ours, theirs = compiled.trace(start, actions), eager.trace(start, actions)
+        costs = compiled.evaluate(start, actions)
+    torch.testing.assert_close(ours.states, theirs.states, **AGREEMENT)
+    torch.testing.assert_close(ours.costs, theirs.costs, **AGREEMENT)
+    torch.testing.assert_close(costs, ours.costs.sum(dim=1), rtol=1e-4, atol=1e-4)
+
+
+def test_one_package_serves_other_parameters_weights_and_tracks(compiled, vehicle, start, actions, monkeypatch):
+    """Nothing of the kind is compiled in: with building forbidden, a car of other values on another track is found."""
+    monkeypatch.setattr(packages, "_build", lambda *_: pytest.fail("compiled again"))
+    other = build_for(vehicle, "kinematic_bicycle", dt=0.05).with_parameters({"wheelbase": 0.4, "steering_lag": 0.1})
+    elsewhere = generate_track(3, TrackSettings(length_m=45.0, corners=7))
+    race = RacingTask(elsewhere, vehicle, RacingSettings(acceleration_limit_mps2=3.0, slip_weight=7.0), dt=0.05)
+    rollouts, eager = Rollouts(other, race), Rollouts(other, race, "eager")
+    rollouts.warm_up()
+    assert (rollouts.backend, rollouts.note) == ("compiled", "")
+    with torch.no_grad():
+        torch.testing.assert_close(rollouts.trace(start, actions).costs, eager.trace(start, actions).costs, **AGREEMENT)
+
+
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+def test_changes_in_place_take_effect_at_once(compiled, car, race, start, actions, backend):
+    rollouts = compiled if backend == "compiled" else Rollouts(car, race, "eager")
+    with torch.no_grad():
+        before = rollouts.trace(start, actions[:3])
+        race.progress_weight.mul_(2)
+        car.wheelbase.fill_(0.5)
+        after = rollouts.trace(start, actions[:3])
+    assert not torch.allclose(after.states[..., 2], before.states[..., 2], atol=1e-2)
+    fresh = Rollouts(car, race, "eager")
+    with torch.no_grad():
+        torch.testing.assert_close(after.costs, fresh.trace(start, actions[:3]).costs, **AGREEMENT)
+
+
+@pytest.mark.parametrize("entry", range(8))
+def test_a_state_that_is_not_finite_costs_what_is_not_finite(compiled, start, actions, entry):
+    """And a position off every map must not end the process: table indices are held inside."""
+    for value in (float("nan"), float("inf")):
+        broken = start.clone()
+        broken[entry] = value
+        with torch.no_grad():
+            costs = compiled.evaluate(broken, actions[:5])
+        if entry in (0, 1, 2, 3) and value != value:
+            assert not torch.isfinite(costs).any()
+
+
+def test_a_rollout_that_is_not_finite_leaves_its_neighbours_alone(compiled, start, actions):
+    with torch.no_grad():
+        good = compiled.evaluate(start, actions)
+        actions[7, 20, 0] = torch.nan
+        mixed = compiled.evaluate(start, actions)
+    assert torch.isnan(mixed[7])
+    others = torch.arange(len(actions)) != 7
+    assert torch.equal(mixed[others], good[others])
+
+
+def test_until_the_package_is_there_eager_rollouts_serve(monkeypatch):
+    ready, obtained = threading.Event(), []
+
+    def obtain(step, tensors, sizes):
+        assert ready.wait(30)
+        obtained.append(step)
+        return step, ""
+
+    monkeypatch.setattr(packages, "obtain", obtain)
+    rollouts = Rollouts(DoubleIntegrator(), Regulate(), "compiled")
+    rollouts.warm_up(background=True)
+    state, actions = torch.tensor([1.0, 0.0]), torch.ones(4, 3, 1)
+    assert rollouts.backend == "eager"
+    with torch.no_grad():
+        before = rollouts.evaluate(state, actions)
+    ready.set()
+    for thread in threading.enumerate():
+        if thread.name == "compile rollouts":
+            thread.join(30)
+    assert rollouts.backend == "compiled"
+    with torch.no_grad():
+        torch.testing.assert_close(rollouts.evaluate(state, actions), before)
