@@ -58,12 +58,15 @@ class Run:
 def demo(
     out: Annotated[Path, typer.Option(help="folder; each demo makes a numbered one in it")] = Path("runs/demo"),
     laps: Annotated[int, typer.Option(min=1, help="laps per drive")] = 3,
+    real_time_factor: Annotated[
+        float, typer.Option(min=0.01, help="simulated seconds per second; 1 needs more than two cores")
+    ] = 0.3,
     seed: Annotated[int, typer.Option(help="of track, sensors and sampling")] = 7,
     json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
 ) -> None:
     """Drive laps with the nominal kinematic model, fit a single-track model to the recording, drive again with it.
 
-    Real nodes in separate processes, over DDS, at real time. Exit status: 0 when all laps were completed without
+    Real nodes in separate processes, over DDS. Exit status: 0 when all laps were completed without
     leaving the track, 1 when not.
 
     Example: mbrl demo --out runs/demo --json runs/demo.json
@@ -82,7 +85,8 @@ def demo(
     nominal = passport.from_bytes(*passport.to_bytes(build_for(vehicle, "kinematic_bicycle", dt=0.02)))
     _warm(console, "kinematic bicycle", nominal, vehicle, track, NOMINAL_PLANNER, seed)
     console.print("\n[bold]drive 1[/]: planned with the nominal kinematic bicycle, recorded")
-    options = SimulationOptions(vehicle=VEHICLE, track=str(track_file), planner=NOMINAL_PLANNER, seed=seed)
+    pace = {"real_time_factor": real_time_factor, "use_sim_time": real_time_factor != 1.0}
+    options = SimulationOptions(vehicle=VEHICLE, track=str(track_file), planner=NOMINAL_PLANNER, seed=seed, **pace)
     bag = folder / "drive_1"
     first = run_drive(options, laps, LONGEST_DRIVE_S, bag, folder / "logs_1", console)
 
@@ -98,7 +102,7 @@ def demo(
     _warm(console, "single track", fitted, vehicle, track, FITTED_PLANNER, seed)
     console.print("\n[bold]drive 2[/]: planned with the fitted single-track model")
     options = SimulationOptions(
-        vehicle=VEHICLE, track=str(track_file), planner=FITTED_PLANNER, seed=seed + 1, model=str(fitted_folder)
+        vehicle=VEHICLE, track=str(track_file), planner=FITTED_PLANNER, seed=seed + 1, model=str(fitted_folder), **pace
     )
     second = run_drive(options, laps, LONGEST_DRIVE_S, folder / "drive_2", folder / "logs_2", console)
 

@@ -87,7 +87,7 @@ def test_a_rollout_that_is_not_finite_leaves_its_neighbours_alone(compiled, star
         mixed = compiled.evaluate(start, actions)
     assert torch.isnan(mixed[7])
     others = torch.arange(len(actions)) != 7
-    assert torch.equal(mixed[others], good[others])
+    torch.testing.assert_close(mixed[others], good[others], rtol=1e-4, atol=1e-4)
 
 
 def test_until_the_package_is_there_eager_rollouts_serve(monkeypatch):
