@@ -23,12 +23,10 @@ def estimator(ros_domain, tmp_path):
     track = config_file("tracks", "demo", ".csv")
     graph = Graph(
         (
-            NodeSpec("simulator", {"vehicle": vehicle, "track": track}),
+            NodeSpec("simulator", {"vehicle": vehicle, "track": track, "publish_clock": True, "real_time_factor": 0.3}),
             NodeSpec(
                 "state_estimator",
-                {
-                    "vehicle": vehicle,
-                },
+                {"vehicle": vehicle, "use_sim_time": True},
             ),
         )
     )
@@ -45,7 +43,7 @@ def covariance(message):
 
 def test_answers_at_its_own_rate_with_the_right_frames_and_a_valid_covariance(estimator):
     _, bench = estimator
-    bench.spin_for(2.0)
+    bench.spin_for(5.0)
     message = bench.latest("/state")
     stamps = [m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec for _, m in bench.received["/state"][-100:]]
     assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
@@ -101,7 +99,7 @@ def test_set_pose_moves_the_estimate_and_reset_waits_for_a_pose(estimator):
     seen = bench.count("/state")
     put.publish(message)
     bench.spin_until(
-        lambda: any(m.pose.pose.position.x > 4.0 for _, m in bench.received["/state"][seen:]), 5.0, "moved"
+        lambda: any(m.pose.pose.position.x > 4.0 for _, m in bench.received["/state"][seen:]), 15.0, "moved"
     )
     assert bench.call(Trigger, "/state_estimator/reset", Trigger.Request()).success
     bench.spin_until(
