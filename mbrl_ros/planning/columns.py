@@ -141,9 +141,14 @@ class _Unroller:
 
     def _transpose(self, node: Node) -> _Columns | None:
         value = self._values[node.args[0]]  # type: ignore[index]
-        if not isinstance(value, _Columns) or value.ndim != 2 or not _swaps(node):
+        if _ndim(node) != 2 or not _swaps(node):
             return None
-        return _Columns(value.entries, -3 - value.dim, 2)
+        if isinstance(value, _Columns):
+            return _Columns(value.entries, -3 - value.dim, 2)
+        count = node.meta["val"].shape[1]
+        if not isinstance(count, int) or count > _LARGEST_ROW:
+            return None
+        return _Columns(tuple(self._call(aten.select.int, value, 0, row) for row in range(count)), -1, 2)
 
     def _gather(self, node: Node) -> _Columns | None:
         """Rows of a table at an index: a record whose entries are gathered one by one."""
