@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -85,7 +85,7 @@ def demo(
     nominal = passport.from_bytes(*passport.to_bytes(build_for(vehicle, "kinematic_bicycle", dt=0.02)))
     _warm(console, "kinematic bicycle", nominal, vehicle, track, NOMINAL_PLANNER, seed)
     console.print("\n[bold]drive 1[/]: planned with the nominal kinematic bicycle, recorded")
-    pace = {"real_time_factor": real_time_factor, "use_sim_time": real_time_factor != 1.0}
+    pace: dict[str, Any] = {"real_time_factor": real_time_factor, "use_sim_time": real_time_factor != 1.0}
     options = SimulationOptions(vehicle=VEHICLE, track=str(track_file), planner=NOMINAL_PLANNER, seed=seed, **pace)
     bag = folder / "drive_1"
     first = run_drive(options, laps, LONGEST_DRIVE_S, bag, folder / "logs_1", console)
