@@ -43,7 +43,6 @@ from mbrl_ros.nodes.shared.run import run
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings, Problem
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
 from mbrl_ros.planning.planner import PlanningError
-from mbrl_ros.planning.planner import PlanningError
 from mbrl_ros.planning.racing import racing_mppi
 
 CANDIDATES = 64
@@ -238,13 +237,7 @@ class MppiPlannerNode:
         assert self._planner is not None  # noqa: S101  # configured before activated
         age_s = self._now_s() - problem.stamp_s
         begun = time.perf_counter()
-        try:
-            plan = self._planner.plan(problem.state, problem.stamp_s, problem.history)
-        except PlanningError as error:  # the last plan is followed on, until it is too old
-            with self._lock:
-                self.loop.counters["cycles without a plan"] += 1
-            self.node.get_logger().warning(str(error), throttle_duration_sec=1.0)
-            return
+        plan = self._planner.plan(problem.state, problem.stamp_s, problem.history)
         solve_time_s = time.perf_counter() - begun
         with self._lock:
             self.loop.adopt(plan, solve_time_s)
