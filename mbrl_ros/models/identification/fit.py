@@ -140,21 +140,20 @@ class Fitting:
         theta = np.clip([values[name] for name in names], knowledge.low, knowledge.high)
         dilution = float(len(self.steps))
         block = np.repeat(self.windows.block, len(self.steps) * int(self._used.sum()))
-        fixed_scale = scale
         for _ in range(rounds):
             errors = objective.errors(theta)
             if not np.isfinite(errors).all():
                 raise DataError("predictions from the model that the fit begins with diverge; begin with other values")
-            scale = self.scale(errors) if fixed_scale is None else fixed_scale
+            unit = self.scale(errors) if scale is None else scale
             weight = np.sqrt(dilution) / knowledge.std
 
             def residuals_of(point: np.ndarray, errors: np.ndarray) -> np.ndarray:
-                scaled = (errors / scale)[..., self._used].reshape(-1)  # noqa: B023
+                scaled = (errors / unit)[..., self._used].reshape(-1)  # noqa: B023
                 return np.concatenate([scaled, weight * (point - knowledge.centre)])  # noqa: B023
 
             def with_jacobian(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 errors, slopes = objective.errors_and_jacobian(point)
-                scaled = (slopes / scale[..., None])[:, :, self._used].reshape(-1, len(names))  # noqa: B023
+                scaled = (slopes / unit[..., None])[:, :, self._used].reshape(-1, len(names))  # noqa: B023
                 return residuals_of(point, errors), np.concatenate([scaled, np.diag(weight)])  # noqa: B023
 
             solution = minimise(
@@ -175,7 +174,7 @@ class Fitting:
         fitted = model.with_parameters(dict(zip(names, theta.tolist(), strict=True)))
         weights = solution.weights[data].reshape(len(self.windows), -1)
         outlying = float(np.mean(np.median(weights, axis=1) < _HARDLY))
-        return Fit(fitted, theta, solution.cost, scale, known, outlying, solution.converged)
+        return Fit(fitted, theta, solution.cost, unit, known, outlying, solution.converged)
 
     def _prediction(self, model: ParametricModel) -> PredictionErrors:
         motion_known = bool(self.windows.observed[:, VX : YAW_RATE + 1].all())

@@ -47,6 +47,7 @@ _BLOCKS = 30
 _UNDERSTEER_STD = 0.02  # K = (1 / S_f - 1 / S_r) / g, and tyres have a stiffness per load of 4 / rad at least
 _FRICTION = ("friction_front", "friction_rear")
 _SIGNIFICANT_GAIN = 4.5  # of the log-likelihood: three standard deviations of one parameter
+_ROOM = 1.25  # for stiffnesses to grow in the last fit
 _NEIGHBOURS = (-2, -1, 0, 1, 2)  # samples around a scanned delay that are tried by score
 
 
@@ -257,17 +258,17 @@ def _blend_start(model: ParametricModel) -> float:
     values = model.values()
     stiffest = max(values["stiffness_front"], values["stiffness_rear"])
     spec = model.table["blend_start"]
-    return min(max(values["blend_start"], stiffest / stiffness_limit(model, 1.0)), spec.high)
+    return min(max(values["blend_start"], _ROOM * stiffest / stiffness_limit(model, 1.0)), spec.high)
 
 
 # -- knowledge and result --------------------------------------------------------------------------------------
 
 
 def _knowledge(model: ParametricModel, names: tuple[str, ...], options: Options) -> Knowledge:
-    """Bounds and priors; where nothing is known, the model's value give or take half the range."""
+    """Bounds and priors; where nothing is known, the model's value give or take a quarter of the range."""
     low, high = bounds_of(model, names, options)
     values = joined(model, names, options).values()
-    spread = dict(zip(names, (high - low) / 2, strict=True)) | {"understeer": _UNDERSTEER_STD}
+    spread = dict(zip(names, (high - low) / 4, strict=True)) | {"understeer": _UNDERSTEER_STD}
     centre, std = np.array([options.priors.get(name, (values[name], spread[name])) for name in names]).T
     return Knowledge(names, low, high, centre, std)
 
@@ -288,7 +289,7 @@ def _result(
     for name in [n for n in parameters_to_fit(model, options) if n in _FRICTION and n not in estimates]:
         spec = model.table[name]  # no better known than before
         estimates[name] = Estimate(
-            model.values()[name], (spec.high - spec.low) / 2, spec.unit, False, spec.low, spec.high
+            model.values()[name], (spec.high - spec.low) / 4, spec.unit, False, spec.low, spec.high
         )
     combinations = [[knowledge.names[k] for k in members] for members in weak_directions(cov, tolerance)]
     before, after = evidence.full.errors(model), evidence.full.errors(fit.model)
