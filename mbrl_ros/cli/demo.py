@@ -12,11 +12,11 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mbrl_ros.bringup.graph import SimulationOptions, config_file
 from mbrl_ros.cli.drive import Outcome, run_drive
+from mbrl_ros.cli.fit import fit_with_progress
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.layout import VX, X, Y
@@ -27,12 +27,12 @@ from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.comparison import BagComparison, compare
 from mbrl_ros.evaluation.drive_pictures import fan, speed_maps
 from mbrl_ros.evaluation.drive_report import Row, write_drive_report
+from mbrl_ros.evaluation.fitting import start_model
 from mbrl_ros.evaluation.report_pictures import draw_errors
-from mbrl_ros.evaluation.splits import folds
 from mbrl_ros.models import passport
-from mbrl_ros.models.identification import Options, identify
+from mbrl_ros.models.identification import Options
 from mbrl_ros.models.parametric import build_for
-from mbrl_ros.models.passport import LoadedModel, Provenance, TrainingBag
+from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.planning.racing import racing_mppi
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
@@ -151,39 +151,9 @@ def _warm(
 
 def _fit(console: Console, bag: Path, vehicle: Vehicle, folder: Path, seed: int) -> LoadedModel:
     recorded = read_drive(bag)
-    fold = folds([recorded], HELD_OUT)[0]
-    start = build_for(vehicle, "single_track", dt=recorded.dt)
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("fit", total=1.0)
-        found = identify(
-            fold.train,
-            start,
-            Options(horizon_s=HORIZON_S, seed=seed),
-            lambda what, share: progress.update(bar, description=what, completed=share),
-        )
-    table = Table(title="identified")
-    for name in ("parameter", "value", "std", "unit", "determined"):
-        table.add_column(name)
-    for name, estimate in found.estimates.items():
-        known = "yes" if estimate.identifiable else "no"
-        table.add_row(name, f"{estimate.value:.4g}", f"{estimate.std:.2g}", estimate.unit, known)
-    console.print(table)
-    trained = TrainingBag(
-        source=str(bag), sha256=recorded.source_hash, start_s=fold.train[0].start_s, end_s=fold.train[-1].end_s
-    )
-    passport.save(
-        found.model,
-        folder,
-        Provenance(
-            bags=(trained,),
-            split=HELD_OUT,
-            std={name: estimate.std for name, estimate in found.estimates.items()},
-            identifiable={name: estimate.identifiable for name, estimate in found.estimates.items()},
-            notes=found.statements,
-        ),
-    )
-    return passport.load(folder)
+    start = start_model("single_track", recorded, vehicle)
+    options = Options(horizon_s=HORIZON_S, seed=seed)
+    return fit_with_progress(console, [recorded], start, folder, HELD_OUT, options).model
 
 
 def _error_m(comparison: BagComparison, model: str) -> float:

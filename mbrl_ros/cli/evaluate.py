@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mbrl_ros.core.config import read_settings
+from mbrl_ros.cli.recordings import OnBad, Rate, Topic, Topics, reading
 from mbrl_ros.core.errors import DataError, ModelError
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.recording import Drive
-from mbrl_ros.data import TopicMapping, read_drive
+from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.comparison import BASELINES, BagComparison, compare
 from mbrl_ros.evaluation.open_loop import HORIZONS_S, START_EVERY_S, Score
 from mbrl_ros.evaluation.report import write_report
@@ -41,17 +41,10 @@ def evaluate(
         float | None,
         typer.Option(help="starts where vx is above this, in m/s; by default 3, or less for a small car"),
     ] = None,
-    topic: Annotated[
-        list[str] | None,
-        typer.Option(help="quantity=/topic, say odom=/pf/odom or command=/teleop; may be repeated"),
-    ] = None,
-    topics: Annotated[Path | None, typer.Option(help="YAML file with the same")] = None,
-    rate: Annotated[
-        float | None, typer.Option(min=0.1, help="rows per second; by default the recording's own rate")
-    ] = None,
-    on_bad: Annotated[
-        str, typer.Option(help="what to do with messages that cannot be true: error, or drop and count them")
-    ] = "error",
+    topic: Topic = None,
+    topics: Topics = None,
+    rate: Rate = None,
+    on_bad: OnBad = "error",
     report: Annotated[Path | None, typer.Option(help="folder for a report with pictures")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
     seed: Annotated[int, typer.Option(help="of the confidence intervals' bootstrap")] = 0,
@@ -65,26 +58,20 @@ def evaluate(
     """
     if not bag:
         raise typer.BadParameter("give at least one --bag")
-    if on_bad not in ("error", "drop"):
-        raise typer.BadParameter(f"--on-bad {on_bad}: expected error or drop")
     loaded = _load(models or [])
-    mapping = read_settings(topics, TopicMapping) if topics else TopicMapping()
-    mapping = mapping.model_copy(update=TopicMapping.parse(topic or []).model_dump(exclude_unset=True))
     first = next(iter(loaded.values())).model if loaded else None
-    reading: dict[str, Any] = {
-        "mapping": mapping,
-        "rate_hz": rate,
-        "on_bad": on_bad,
+    how: dict[str, Any] = {
+        **reading(topic, topics, rate, on_bad),
         "need_controls": bool(loaded),
         "drive": next((d for d, layout in ACTIONS.items() if layout == first.action_layout), None) if first else None,
         "reference_point": first.reference_point if first else None,
     }
-    drives = [read_drive(path, **reading) for path in bag]
+    drives = [read_drive(path, **how) for path in bag]
     comparisons = compare(
         loaded,
         drives,
         split=split,
-        train=_training_drives(loaded, drives, reading),
+        train=_training_drives(loaded, drives, how),
         horizons_s=sorted(set(horizon or HORIZONS_S)),
         start_every_s=start_every,
         min_speed=min_speed,
@@ -96,6 +83,7 @@ def evaluate(
         _show(console, name, comparison)
     if json_file is not None:
         rows = [row for name, c in zip(names, comparisons, strict=True) for row in json_rows(name, c)]
+        json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(rows, indent=2) + "\n")
     if report is not None:
         path = write_report(dict(zip(names, comparisons, strict=True)), report)
@@ -138,7 +126,7 @@ def _load(folders: Sequence[Path]) -> dict[str, LoadedModel]:
     return loaded
 
 
-def _training_drives(models: dict[str, LoadedModel], scored: Sequence[Drive], reading: dict[str, Any]) -> list[Drive]:
+def _training_drives(models: dict[str, LoadedModel], scored: Sequence[Drive], how: dict[str, Any]) -> list[Drive]:
     """What the models were fitted to, where it can still be found: the linear baseline is fitted to the same."""
     known = {drive.source_hash for drive in scored}
     found = []
@@ -146,7 +134,7 @@ def _training_drives(models: dict[str, LoadedModel], scored: Sequence[Drive], re
         if bag.sha256 in known or not Path(bag.source).exists():
             continue
         try:
-            drive = read_drive(bag.source, **reading)
+            drive = read_drive(bag.source, **how)
         except DataError:
             continue  # it was moved or changed since; the notes say that the linear baseline is left out
         if drive.source_hash == bag.sha256:

@@ -28,6 +28,7 @@ app.add_typer(track.app, name="track")
 _register("demo", "demo", "demo")
 _register("drive", "drive", "drive")
 _register("race", "race", "race")
+_register("fit", "fit", "fit")
 _register("evaluate", "evaluate", "evaluate")
 
 

@@ -69,12 +69,18 @@ def folds(drives: Sequence[Drive], rule: str) -> list[Fold]:
     raise ConfigError(f"split '{rule}': expected time:0.8, lap:2 (or lap:-1, lap:1,3), bag or all")
 
 
-def without(drive: Drive, intervals: Sequence[Interval]) -> Drive:
-    """The drive with ``intervals`` cut out; nothing is joined across a cut."""
+def parts_without(drive: Drive, intervals: Sequence[Interval]) -> list[Drive]:
+    """The parts of ``drive`` before, between and after ``intervals``; without those that hold no driving."""
     kept = [drive]
     for start_s, end_s in intervals:
         kept = [part for whole in kept for part in (whole.between(-math.inf, start_s), whole.between(end_s, math.inf))]
-    return replace(drive, segments=tuple(segment for part in kept for segment in part.segments))
+    return [part for part in kept if part.segments]
+
+
+def without(drive: Drive, intervals: Sequence[Interval]) -> Drive:
+    """The drive with ``intervals`` cut out; nothing is joined across a cut."""
+    parts = parts_without(drive, intervals)
+    return replace(drive, segments=tuple(segment for part in parts for segment in part.segments))
 
 
 def lap_times(drive: Drive) -> np.ndarray:

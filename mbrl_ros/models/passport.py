@@ -165,11 +165,7 @@ def save(model: SavableModel, folder: str | Path, provenance: Provenance | None 
         ModelError: the model could not be loaded again, or ``folder`` holds something else.
     """
     text, weights = to_bytes(model, provenance)
-    target = Path(folder)
-    if target.exists() and (
-        not target.is_dir() or {item.name for item in target.iterdir()} - {WEIGHTS_FILE, PASSPORT_FILE}
-    ):
-        raise ModelError(f"{target}: holds something else than a model; choose another folder")
+    target = require_free(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         fresh = Path(scratch, "fresh")
@@ -180,6 +176,20 @@ def save(model: SavableModel, folder: str | Path, provenance: Provenance | None 
             target.rename(Path(scratch, "previous"))
         fresh.rename(target)
     return model_id(text, weights)
+
+
+def require_free(folder: str | Path) -> Path:
+    """The path of ``folder``, where a model may be written: nothing is there, or a model to be replaced.
+
+    Raises:
+        ModelError: it holds something else.
+    """
+    target = Path(folder)
+    if target.exists() and (
+        not target.is_dir() or {item.name for item in target.iterdir()} - {WEIGHTS_FILE, PASSPORT_FILE}
+    ):
+        raise ModelError(f"{target}: holds something else than a model; choose another folder")
+    return target
 
 
 def load(folder: str | Path) -> LoadedModel:

@@ -170,7 +170,6 @@ class Fitting:
             data = slice(0, len(block))
             known = information(solution.residuals[data], solution.jacobian[data], solution.weights[data], block)
             dilution = known.dilution
-        assert scale is not None  # noqa: S101  # set in every round
         fitted = model.with_parameters(dict(zip(names, theta.tolist(), strict=True)))
         weights = solution.weights[data].reshape(len(self.windows), -1)
         outlying = float(np.mean(np.median(weights, axis=1) < _HARDLY))

@@ -169,8 +169,7 @@ def _with_late_measurements(
         held["steering_delay"] = 0.0
     if evidence.drive.precedes:
         held |= {"drive_delay": 0.0, "cornering_drag": 0.0}
-    asked = {*options.fixed, *options.priors, *(options.free or ())}
-    held = {name: value for name, value in held.items() if name in model.table and name not in asked}
+    held = {name: value for name, value in held.items() if name in model.table and name not in options.asked}
     return model.with_parameters(held), tuple(name for name in names if name not in held)
 
 
@@ -219,8 +218,7 @@ def _fit_single_track(
     shared = tuple(name for name in bicycle.table if name in names or name == "understeer")
     fit, known = _fit_bicycle(bicycle, shared, options, evidence, _within(tell, "kinematic fit", 0.02, 0.2))
     names = tuple(name for name in names if name not in SENSORS or name in known.names)
-    asked = {*options.priors, *(options.free or ())}
-    held = tuple(name for name in names if name not in _FRICTION or name in asked)
+    held = tuple(name for name in names if name not in _FRICTION or name in options.asked)
     knowledge = _knowledge(model, held, options)
     step = _within(tell, "tyres", 0.2, 0.4)
     starts = tyre_starts(model, held, fit.model, _tyre_speed(model, evidence.min_speed), options)

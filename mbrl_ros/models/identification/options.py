@@ -14,8 +14,9 @@ class Options:
     """Settings of `identify`; the defaults serve every car.
 
     Args:
-        free: names of the parameters to fit; None for those that driving usually determines, see
+        only: names of the parameters to fit; None for those that driving usually determines, see
             `identification.parameters`.
+        free: names of further parameters to fit.
         fixed: values that are known and not fitted, by name.
         priors: (value, standard deviation) of what is known beforehand, by name. A prior on the wheelbase also
             frees the steering scale, since driving determines only their ratio.
@@ -32,7 +33,8 @@ class Options:
         ConfigError: a value makes no sense.
     """
 
-    free: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
+    free: tuple[str, ...] = ()
     fixed: Mapping[str, float] = field(default_factory=dict)
     priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -55,5 +57,10 @@ class Options:
         for name, (low, high) in self.bounds.items():
             if not low < high:
                 raise ConfigError(f"bounds of {name}: {low} is not below {high}")
-        if both := self.fixed.keys() & (self.priors.keys() | set(self.free or ())):
+        if both := self.fixed.keys() & (self.priors.keys() | {*self.free, *(self.only or ())}):
             raise ConfigError(f"{', '.join(sorted(both))}: cannot be fixed and fitted at once")
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Names of parameters of which it was said what to do with them."""
+        return frozenset((*self.fixed, *self.priors, *self.free, *(self.only or ())))

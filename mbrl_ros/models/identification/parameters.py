@@ -47,8 +47,8 @@ def parameters_to_fit(model: ParametricModel, options: Options) -> tuple[str, ..
         ConfigError: a name is unknown, or nothing is left to fit.
     """
     usual = (*_CHASSIS[model.kind], *_ACTUATORS, *SENSORS, *_DRIVE[model.config.drive])
-    wanted = set(usual) & model.table.keys() if options.free is None else set(options.free)
-    wanted |= options.priors.keys()
+    wanted = set(usual) & model.table.keys() if options.only is None else set(options.only)
+    wanted |= {*options.free, *options.priors}
     if "wheelbase" in options.priors:
         wanted.add("steering_scale")
     for name in (*wanted, *options.fixed, *options.bounds):

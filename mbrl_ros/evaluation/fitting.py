@@ -1,0 +1,141 @@
+"""A model fitted to the training part of recordings, scored on the rest, and saved with where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbrl_ros.core.errors import ConfigError, DataError
+from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.recording import Drive
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.evaluation.comparison import BagComparison, compare
+from mbrl_ros.evaluation.splits import folds, parts_without
+from mbrl_ros.models import passport
+from mbrl_ros.models.identification import Identification, Options, identify
+from mbrl_ros.models.identification.identify import Progress
+from mbrl_ros.models.parametric import ParametricModel, build, build_for
+from mbrl_ros.models.passport import LoadedModel, Provenance, Score, TrainingBag
+
+SPLIT = "time:0.8"
+WHOLE = "none"
+"""The split that holds nothing out."""
+
+SCORED_S = (1.0, 2.0)
+"""Horizons at which a passport says how well the model predicts [s]."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model that was fitted and saved.
+
+    Args:
+        model: as it was saved.
+        found: what the fit says of its parameters.
+        scores: on the held-out driving, none where nothing was held out.
+        notes: what the driving tells and what it cannot, each a sentence.
+    """
+
+    model: LoadedModel
+    found: Identification
+    scores: tuple[Score, ...]
+    notes: tuple[str, ...]
+
+
+def start_model(kind: str, drive: Drive, vehicle: Vehicle | None = None) -> ParametricModel:
+    """The model of ``kind`` to begin with: for the actions, rate and reference point of ``drive``.
+
+    Args:
+        kind: a name in `models.parametric.KINDS`.
+        drive: a recording.
+        vehicle: whose nominal parameters it has; None for the defaults of the kind.
+
+    Raises:
+        ModelError: there is no such kind, or the vehicle's parameters do not fit.
+    """
+    actions = drive.segments[0].action_layout
+    config: dict[str, Any] = {
+        "dt": drive.dt,
+        "drive": next(command for command, layout in ACTIONS.items() if layout == actions),
+        "reference_point": drive.reference_point,
+    }
+    return build_for(vehicle, kind, **config) if vehicle else build(kind, **config)
+
+
+def fit_and_save(
+    drives: Sequence[Drive],
+    start: ParametricModel,
+    folder: str | Path,
+    *,
+    split: str = SPLIT,
+    options: Options | None = None,
+    horizons_s: Sequence[float] = SCORED_S,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Fit ``start`` to what ``split`` gives for training, score it on what it holds out, and save it.
+
+    Args:
+        drives: recordings at one rate and with the same actions.
+        start: the model to begin with, see `start_model`.
+        folder: to write the model to; one that is there is replaced.
+        split: ``time:0.8`` or ``lap:2``, see `evaluation.splits.folds`, or ``none`` to hold nothing out.
+        options: what to fit and what is known beforehand.
+        horizons_s: of the scores [s].
+        progress: told how far it is.
+
+    Raises:
+        ConfigError: the split leaves nothing to fit to, or an option makes no sense.
+        DataError, LayoutError: see `identify`.
+        ModelError: ``folder`` holds something else than a model.
+    """
+    passport.require_free(folder)
+    options = options or Options()
+    parts = list(drives) if split == WHOLE else _training_parts(drives, split)
+    found = identify(parts, start, options, progress)
+    scores, notes = _scored(found, drives, split, horizons_s, options.min_speed)
+    provenance = Provenance(
+        bags=tuple(_training_bag(part) for part in parts),
+        split=split,
+        std={name: estimate.std for name, estimate in found.estimates.items()},
+        identifiable={name: estimate.identifiable for name, estimate in found.estimates.items()},
+        scores=scores,
+        notes=notes,
+    )
+    passport.save(found.model, folder, provenance)
+    return Fitted(passport.load(folder), found, scores, notes)
+
+
+def _training_bag(part: Drive) -> TrainingBag:
+    return TrainingBag(source=part.source, sha256=part.source_hash, start_s=part.start_s, end_s=part.end_s)
+
+
+def _training_parts(drives: Sequence[Drive], split: str) -> list[Drive]:
+    parts = [part for fold in folds(drives, split) for part in parts_without(fold.drive, fold.held_out)]
+    if not parts:
+        raise ConfigError(f"split '{split}' leaves nothing to fit to; expected time:0.8, lap:2 or {WHOLE}")
+    return parts
+
+
+def _scored(
+    found: Identification, drives: Sequence[Drive], split: str, horizons_s: Sequence[float], min_speed: float | None
+) -> tuple[tuple[Score, ...], tuple[str, ...]]:
+    """Scores on what was held out, and the statements of the fit with what is to say of the scores."""
+    if split == WHOLE:
+        return (), found.statements
+    model = {"fitted": passport.from_bytes(*passport.to_bytes(found.model))}
+    try:
+        comparisons = compare(model, drives, split=split, horizons_s=horizons_s, min_speed=min_speed)
+    except DataError as error:
+        return (), (*found.statements, f"not scored on held-out driving: {error}")
+    return tuple(score for comparison in comparisons for score in _scores(comparison)), found.statements
+
+
+def _scores(comparison: BagComparison) -> list[Score]:
+    bag = Path(comparison.drive.source).resolve().name
+    return [
+        Score(bag=bag, horizon_s=score.horizon_s, ade_m=score.ade_m, fde_m=score.fde_m, starts=score.starts)
+        for score in comparison.scores
+        if score.model in comparison.models
+    ]
