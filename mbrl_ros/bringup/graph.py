@@ -45,9 +45,9 @@ def option(default: Any, text: str) -> Any:
 class DriveOptions:
     """What a driving graph needs to know."""
 
-    vehicle: str = option("f1tenth", "vehicle: a name in config/vehicles, or the path of a YAML file")
-    track: str = option("demo", "track: a name in config/tracks, or the path of a CSV file")
-    planner: str = option("mppi_f1tenth", "planner settings: a name in config/planners, or the path of a YAML file")
+    vehicle: str = option("f1tenth", "a name in config/vehicles, or the path of a YAML file")
+    track: str = option("demo", "a name in config/tracks, or the path of a CSV file")
+    planner: str = option("mppi_f1tenth", "a name in config/planners, or the path of a YAML file")
     model: str = option("", "folder of the model to plan with; empty: the vehicle's nominal kinematic bicycle")
     seed: int = option(0, "seed of every random generator")
     require_engage: bool = option(True, "whether an operator must call /command_gate/engage before the car moves")
@@ -68,7 +68,7 @@ class SimulationOptions(DriveOptions):
 class ReplayOptions:
     """The model server beside a bag that is being played: live prediction errors."""
 
-    vehicle: str = option("f1tenth", "vehicle: a name in config/vehicles, or the path of a YAML file")
+    vehicle: str = option("f1tenth", "a name in config/vehicles, or the path of a YAML file")
     model: str = option("", "folder of the model to compare; empty: the vehicle's nominal kinematic bicycle")
     estimate: bool = option(False, "whether to run the state estimator too (for bags without /vehicle_state)")
     use_sim_time: bool = option(True, "take time from /clock (ros2 bag play --clock)")

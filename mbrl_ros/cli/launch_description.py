@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch_ros.actions import LifecycleNode, Node
 
 from mbrl_ros.bringup.graph import PACKAGE, Graph, NodeSpec, help_of
+from mbrl_ros.core.errors import ConfigError, MbrlError
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def launch_description(options: type, graph_of: Callable[[Any], Graph]) -> LaunchDescription:
@@ -27,7 +30,8 @@ def launch_description(options: type, graph_of: Callable[[Any], Graph]) -> Launc
         given = {
             name: _parse(name, context.launch_configurations[name], default) for name, (default, _) in arguments.items()
         }
-        return [action for spec in graph_of(options(**given)).nodes for action in _node_actions(spec)]
+        nodes = [_node(spec) for spec in graph_of(options(**given)).nodes]
+        return [RegisterEventHandler(_when_one_ends(nodes)), *nodes]
 
     return LaunchDescription(
         [
@@ -40,9 +44,9 @@ def launch_description(options: type, graph_of: Callable[[Any], Graph]) -> Launc
     )
 
 
-def _node_actions(spec: NodeSpec) -> list[Any]:
+def _node(spec: NodeSpec) -> Node:
     kind = LifecycleNode if spec.lifecycle else Node
-    node = kind(
+    return kind(
         package=PACKAGE,
         executable=spec.executable,
         name=spec.executable,
@@ -51,9 +55,17 @@ def _node_actions(spec: NodeSpec) -> list[Any]:
         remappings=list(spec.remappings.items()),
         output="screen",
     )
-    reason = f"{spec.executable} ended"
-    stop_all = [LogInfo(msg=f"{reason}: stopping the others"), EmitEvent(event=Shutdown(reason=reason))]
-    return [node, RegisterEventHandler(OnProcessExit(target_action=node, on_exit=stop_all))]
+
+
+def _when_one_ends(nodes: list[Node]) -> OnProcessExit:
+    """Stop all when the first of ``nodes`` ends by itself, and let the launch end with an exit status of 1."""
+
+    def stop_all(event: ProcessExited, context: LaunchContext) -> None:
+        if not context.is_shutdown:
+            # An error is what launch answers with both; a Shutdown event would end with status 0.
+            raise MbrlError(f"{event.process_name} ended with status {event.returncode}: stopping the others")
+
+    return OnProcessExit(target_action=lambda action: action in nodes, on_exit=stop_all, handle_once=True)
 
 
 def _text(value: Any) -> str:
@@ -61,8 +73,8 @@ def _text(value: Any) -> str:
 
 
 def _parse(name: str, text: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"launch argument '{name}' must be true or false, not '{text}'")
-        return text.lower() == "true"
-    return type(default)(text)
+    kind = type(default)
+    try:
+        return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"launch argument '{name}': expected {_KINDS[kind]}, got '{text}'") from error

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,19 +13,9 @@ from mbrl_ros.data import read_drive
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
 
 
-def node_processes(marker: str) -> list[str]:
-    """Command lines of running processes whose environment holds ``marker``."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and marker.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return [line for line in found if "mbrl_ros.nodes" in line]
-
-
 def test_drives_a_lap_records_it_and_leaves_nothing_behind(ros_domain, tmp_path):
+    from harness import nodes_left
+
     marker = f"MBRL_TEST_DRIVE={tmp_path}"
     command = [
         sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--laps", "1", "--timeout-s", "340",
@@ -41,7 +30,7 @@ def test_drives_a_lap_records_it_and_leaves_nothing_behind(ros_domain, tmp_path)
     assert len(figures["laps"]) == 1
     assert figures["laps"][0]["exits"] == 0
     assert figures["estimator_position_rmse_m"] < 0.05 * np.sqrt(2)
-    assert node_processes(marker) == []
+    assert nodes_left(marker) == []
 
     recorded = read_drive(tmp_path / "bag")
     assert recorded.topics["command"] == "/drive"
