@@ -122,6 +122,7 @@ def run_drive(
                     failure = f"{ended.executable} ended with status {ended.status}: {_last_words(ended.log)}"
                 elif time.monotonic() - started_s > timeout_s:
                     failure = f"{len(log.laps)} of {laps} laps after {timeout_s:g} s; node output in {log_folder}"
+            monitor.finish()
     except KeyboardInterrupt:
         failure = "interrupted"
     finally:

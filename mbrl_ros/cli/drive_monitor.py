@@ -13,7 +13,6 @@ from ackermann_msgs.msg import AckermannDriveStamped
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu
@@ -24,6 +23,7 @@ from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.msg import ModelInfo, PlannedTrajectory, PlannerStatus, VehicleState
 from mbrl_ros.nodes.shared import quality
+from mbrl_ros.nodes.shared.executor import new_executor, spin_a_while
 from mbrl_ros.nodes.shared.messages import state_of, to_seconds, yaw_of
 
 TOPICS: dict[str, tuple[Any, Any]] = {
@@ -69,6 +69,7 @@ class DriveMonitor:
         self._recording = recording
         self._on_lap = on_lap
         self._failure: BaseException | None = None
+        self._finished = self._stopping = False
         self._decoders: dict[str, Callable[[Any], None]] = {
             "/ground_truth": self._on_truth,
             "/vehicle_state": self._on_estimate,
@@ -83,14 +84,14 @@ class DriveMonitor:
             if self._recording is None and topic not in self._decoders:
                 continue
             self.node.create_subscription(kind, topic, self._receiver(topic, kind), profile, raw=True)
-        self._executor = SingleThreadedExecutor()
+        self._executor = new_executor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="drive_monitor", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.shutdown()
+        self._stopping = True
         self._thread.join()
         self.node.destroy_node()
         rclpy.try_shutdown()
@@ -100,9 +101,14 @@ class DriveMonitor:
         if self._failure is not None:
             raise self._failure
 
+    def finish(self) -> None:
+        """The drive is over: how nodes stop, one after the other, is no part of its figures or its recording."""
+        self._finished = True
+
     def _spin(self) -> None:
         try:
-            self._executor.spin()
+            while not self._stopping:
+                spin_a_while(self._executor)
         except BaseException as error:
             self._failure = error
 
@@ -111,6 +117,8 @@ class DriveMonitor:
         msgtype = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
 
         def receive(data: bytes) -> None:
+            if self._finished:
+                return
             if self._recording is not None:
                 self._recording.write(topic, msgtype, data, self.node.get_clock().now().nanoseconds)
             if decode is not None:

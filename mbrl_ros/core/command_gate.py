@@ -234,7 +234,8 @@ class CommandGate:
             steering = self._near(
                 "steering rate", steering, before.steering_angle_rad, limits.steering_rate_radps * elapsed_s
             )
-            acceleration = self._near("jerk", acceleration, before.acceleration_mps2, limits.jerk_mps3 * elapsed_s)
+            if not self._is_stop(command):
+                acceleration = self._near("jerk", acceleration, before.acceleration_mps2, limits.jerk_mps3 * elapsed_s)
         acceleration = self._within("acceleration", acceleration, limits.acceleration_mps2, limits.braking_mps2)
         return Command(
             steering_angle_rad=steering,
@@ -243,6 +244,10 @@ class CommandGate:
             acceleration_mps2=acceleration,
             jerk_mps3=limits.jerk_mps3,
         )
+
+    def _is_stop(self, command: Command) -> bool:
+        """Whether the planner asks for all that the brakes can do: like the gate's own, such a stop is not softened."""
+        return command.speed_mps <= 0.0 and command.acceleration_mps2 <= -self.limits.braking_mps2
 
     def _within(self, name: str, value: float, high: float, low: float | None = None) -> float:
         clamped = min(max(value, -(high if low is None else low)), high)

@@ -43,7 +43,7 @@ class DynamicsServerSettings(Settings):
     vehicle: str = Field(description="path of the vehicle's YAML, for its nominal model")
     model: str = Field("", description="folder of the model to serve first; empty: the nominal kinematic bicycle")
     nominal_dt_s: float = Field(0.02, gt=0.0, le=0.2, description="step of the nominal model [s]")
-    heartbeat_rate_hz: float = Field(20.0, ge=1.0, le=100.0, description="rate of ~/model_id")
+    heartbeat_rate_hz: float = Field(50.0, ge=1.0, le=100.0, description="rate of ~/model_id")
     error_rate_hz: float = Field(0.5, ge=0.1, le=10.0, description="rate of ~/prediction_error")
     error_window_s: float = Field(
         10.0, gt=1.0, le=120.0, description="driving that prediction errors are taken over [s]"

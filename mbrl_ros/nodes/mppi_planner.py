@@ -58,7 +58,7 @@ class MppiPlannerSettings(Settings):
     autostart: bool = Field(False, description="configure and activate without a lifecycle manager")
     model_server: str = Field("/dynamics_server", description="node that serves the model")
     startup_timeout_s: float = Field(60.0, gt=0.0, description="longest wait for the model when configuring [s]")
-    server_timeout_s: float = Field(0.15, gt=0.05, description="longest silence of the model server [s]")
+    server_timeout_s: float = Field(0.1, gt=0.05, description="longest silence of the model server [s]")
     candidates_rate_hz: float = Field(5.0, gt=0.0, le=50.0, description="rate of ~/candidate_trajectories")
     odom_frame: str = Field("odom", description="frame of states and plans")
     loop: LoopSettings = Field(default_factory=LoopSettings, description="which states and plans are fresh enough")
@@ -106,7 +106,7 @@ class MppiPlannerNode:
         self.node.create_subscription(String, heartbeat, self._on_heartbeat, quality.COMMAND)
         self.node.create_timer(1.0 / self.settings.loop.control_rate_hz, self._on_tick)
         if self.settings.autostart:
-            self._autostart = self.node.create_timer(0.01, self._on_autostart, clock=self._steady)
+            self._autostart()
 
     def close(self) -> None:
         """Stop the car and join the threads."""
@@ -159,8 +159,7 @@ class MppiPlannerNode:
             return self._now_s()
         return self._steady.now().nanoseconds * 1e-9
 
-    def _on_autostart(self) -> None:
-        self.node.destroy_timer(self._autostart)
+    def _autostart(self) -> None:
         for transition in (self.node.trigger_configure, self.node.trigger_activate):
             if transition() != TransitionCallbackReturn.SUCCESS:
                 raise MbrlError(f"autostart failed: {self.node.failure}")
@@ -242,7 +241,8 @@ class MppiPlannerNode:
         with self._lock:
             self.loop.adopt(plan, solve_time_s)
         self._plan.publish(trajectory_message(plan, self.settings.odom_frame))
-        self._path.publish(path_message(plan, self.settings.odom_frame))
+        if self._path.get_subscription_count():
+            self._path.publish(path_message(plan, self.settings.odom_frame))
         self._status.publish(self._status_message(plan, solve_time_s, age_s))
         self._show_candidates(plan)
 

@@ -56,6 +56,9 @@ class SimulatorNode:
         parameters.on_change(self.node, SimulatorSettings, self._apply, dynamic={"friction_scale"})
         if self.settings.real_time_factor != 1.0 and not self.settings.publish_clock:
             raise ConfigError("real_time_factor other than 1 needs publish_clock, and use_sim_time in the other nodes")
+        # Both clocks are read at one instant: what passes while the plant is built must not make it lag for ever.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._last_wall_s = self._wall_s()
         self._start_s = 0.0 if self.settings.publish_clock else self.node.get_clock().now().nanoseconds * 1e-9
         self.simulator = Simulator(self._vehicle(), seed=self.settings.seed, start_s=self._start_s)
         self.simulator.set_friction_scale(self.settings.friction_scale)
@@ -76,13 +79,11 @@ class SimulatorNode:
         self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.STATE)
         self.node.create_subscription(PoseWithCovarianceStamped, "/initialpose", self._on_initial_pose, quality.STATE)
         self._diagnostics = diagnostics.Diagnostics(self.node, "plant", self._report)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._tick_s = 1.0 / self.settings.tick_rate_hz
         self._truth_every = max(round(self.settings.tick_rate_hz / self.settings.truth_rate_hz), 1)
         self._ticks = 0
         self._behind_s = 0.0
         self._slipped_s = 0.0
-        self._last_wall_s = self._wall_s()
         self._report_from = (self._last_wall_s, self.simulator.now_s)
         self.node.create_timer(self._tick_s / self.settings.real_time_factor, self._on_timer, clock=self._steady)
 

@@ -66,6 +66,15 @@ def test_steering_rate_and_jerk_are_limited_per_elapsed_time():
     assert subject.counters["clamped steering rate"] == subject.counters["clamped jerk"] == 1
 
 
+def test_a_planners_full_stop_is_not_softened_by_the_jerk_limit():
+    subject = gate()
+    drive(subject, 0.0, 1, ask(acceleration=5.0))
+    softened = drive(subject, DT, 1, ask(speed=3.0, acceleration=-7.0))[0]
+    assert softened.acceleration_mps2 == pytest.approx(5.0 - 100.0 * DT)
+    stopped = drive(subject, 2 * DT, 1, ask(speed=0.0, acceleration=-7.0))[0]
+    assert stopped.acceleration_mps2 == -7.0
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("field", ["steering", "speed", "acceleration"])
 def test_a_non_finite_command_never_passes(bad, field):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import traceback
@@ -10,13 +11,12 @@ from types import FrameType
 from typing import Protocol
 
 import rclpy
-from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.nodes.shared.executor import new_executor, spin_a_while
 
 
 class Closable(Protocol):
@@ -29,7 +29,21 @@ class Closable(Protocol):
 
 
 class _StopRequested(BaseException):
-    """SIGINT or SIGTERM arrived."""
+    """SIGINT or SIGTERM arrived while the node was being made."""
+
+
+class _Stop:
+    """What SIGINT and SIGTERM do: end the making of a node at once, a spinning one after its callback."""
+
+    def __init__(self) -> None:
+        self.requested = self.spinning = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._request)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        if not self.spinning:
+            raise _StopRequested
 
 
 def run(name: str, make: Callable[[], Closable], arguments: Sequence[str] | None = None) -> None:
@@ -40,18 +54,19 @@ def run(name: str, make: Callable[[], Closable], arguments: Sequence[str] | None
     purpose (wrong parameter, missing file), 1 for any other exception; both errors are logged as FATAL.
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _request_stop)
+    stop = _Stop()
     status = 0
     subject: Closable | None = None
     try:
         subject = make()
-        # Python runs a signal's handler only between two waits, and with simulated time standing still no other
-        # timer would end a wait.
-        subject.node.create_timer(0.1, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        executor = SingleThreadedExecutor()
+        executor = new_executor()
         executor.add_node(subject.node)
-        executor.spin()
+        # What was made so far stays: looking through it for garbage would hold a control cycle up for tens of ms.
+        gc.collect()
+        gc.freeze()
+        stop.spinning = True
+        while not stop.requested:
+            spin_a_while(executor)
     except _StopRequested:
         pass
     except MbrlError as error:
@@ -70,7 +85,3 @@ def run(name: str, make: Callable[[], Closable], arguments: Sequence[str] | None
             status = status or 1
     rclpy.try_shutdown()
     sys.exit(status)
-
-
-def _request_stop(number: int, frame: FrameType | None) -> None:
-    raise _StopRequested
