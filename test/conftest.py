@@ -7,6 +7,7 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
-        if "ros_domain" in getattr(item, "fixturenames", ()):
+        if {"ros_domain", "ros_domain_of_module"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.ros)
         if reason := _reason_to_skip(item):
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -68,24 +69,37 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-@pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A ROS domain on the loopback interface that no other test uses at this time, in any process.
-
-    It stands in the environment, which nodes in this process and its children read when they start.
-    """
+@contextmanager
+def _domain_of_its_own() -> Iterator[int]:
     for domain in DOMAINS:
         path = Path(tempfile.gettempdir()) / f"mbrl_ros_domain_{domain}.lock"
-        with path.open("w", encoding="utf-8") as lock:
+        with path.open("w", encoding="utf-8") as lock, pytest.MonkeyPatch.context() as environment:
             try:
                 # Let go by the system when the file is closed, even by a crash.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-            monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+            environment.setenv("ROS_DOMAIN_ID", str(domain))
+            environment.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
             if os.environ.get("ROS_DISTRO") == "humble":
-                monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
+                environment.setenv("ROS_LOCALHOST_ONLY", "1")
             yield domain
             return
     pytest.fail("all ROS domains are taken by other tests")
+
+
+@pytest.fixture
+def ros_domain() -> Iterator[int]:
+    """A ROS domain on the loopback interface that no other test uses at this time, in any process.
+
+    It stands in the environment, which nodes in this process and its children read when they start.
+    """
+    with _domain_of_its_own() as domain:
+        yield domain
+
+
+@pytest.fixture(scope="module")
+def ros_domain_of_module() -> Iterator[int]:
+    """The same for all tests of a module that look at one run of the nodes."""
+    with _domain_of_its_own() as domain:
+        yield domain

@@ -58,9 +58,9 @@ class ClosedLoop:
     def run(self, laps: int, timeout_s: float, on_lap: Callable[[Lap], None] | None = None) -> DriveLog:
         """Drive until ``laps`` are completed or ``timeout_s`` of simulated time have passed."""
         period_s = 1.0 / self.settings.control_rate_hz
-        cycles = 0
+        start_s, cycles = self.simulator.now_s, 0
         while len(self.log.laps) < laps and cycles * period_s < timeout_s:
-            lap = self._cycle(cycles * period_s, period_s)
+            lap = self._cycle(start_s + cycles * period_s, period_s)
             cycles += 1
             if lap is not None and on_lap is not None:
                 on_lap(lap)
@@ -120,6 +120,6 @@ def measurements(reading: Reading) -> list[Measurement]:
             Measurement("gyro", stamp_s, arrival_s, values[:1], variances[:1, :1]),
             Measurement("accelerometer", stamp_s, arrival_s, values[1:3], variances[1:3, 1:3]),
         ]
-    if reading.sensor == "pose":
-        return [Measurement("pose", stamp_s, arrival_s, values, variances)]
+    if reading.sensor == "steering":  # its message carries no variance
+        return [Measurement("steering", stamp_s, arrival_s, values)]
     return [Measurement(reading.sensor, stamp_s, arrival_s, values, variances)]
