@@ -14,6 +14,10 @@ from mbrl_ros.core.layout import STATE, VX, YAW, X, Y
 from mbrl_ros.core.track import Track
 
 
+MOVING_MPS = 0.1
+"""Speed at which the first lap's clock starts: how long nodes take to come up is no part of a lap."""
+
+
 @dataclass(frozen=True)
 class DriveSummary:
     """Figures of a drive.
@@ -76,6 +80,7 @@ class DriveLog:
 
     def __post_init__(self) -> None:
         self._timer = LapTimer(self.track.length_m, self.car_width_m)
+        self._moved = False
 
     @property
     def laps(self) -> list[Lap]:
@@ -83,10 +88,13 @@ class DriveLog:
         return self._timer.laps
 
     def add_truth(self, stamp_s: float, state: np.ndarray) -> Lap | None:
-        """The car's true state [8]; returns the lap that this sample completed."""
+        """The car's true state [8]; returns the lap that this sample completed. The first begins with a moving car."""
         self.truth.append((stamp_s, state))
         place = self.track.project(state[[X, Y]])
         self.lateral_m = float(place.lateral)
+        self._moved = self._moved or bool(state[VX] > MOVING_MPS)
+        if not self._moved:
+            return None
         return self._timer.add(
             stamp_s,
             float(place.s),
