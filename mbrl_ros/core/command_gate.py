@@ -21,13 +21,16 @@ class GateSettings(Settings):
     """When the gate refuses, and how it stops."""
 
     command_timeout_s: PositiveFloat = Field(
-        default=0.1, description="oldest command that may act, by stamp and receipt"
+        default=0.1, le=10.0, description="oldest command that may act, by stamp and receipt"
     )
-    future_tolerance_s: NonNegativeFloat = Field(default=0.02, description="how far a stamp may lie ahead of the clock")
+    future_tolerance_s: NonNegativeFloat = Field(
+        default=0.02, le=1.0, description="how far a stamp may lie ahead of the clock"
+    )
     recovery_commands: PositiveInt = Field(default=5, description="good commands in a row that end braking on silence")
     require_engage: bool = Field(default=True, description="whether an operator must engage before anything passes")
     operator_timeout_s: NonNegativeFloat = Field(
         default=0.0,
+        le=10.0,
         description="longest silence of the operator's enable signal; 0: there is no such signal",
     )
     stop_commands: NonNegativeInt = Field(default=25, description="braking commands after disengaging, before silence")

@@ -10,38 +10,40 @@ from mbrl_ros.core.config import Settings
 class SensorTiming(Settings):
     """When a sensor measures, and when its reading arrives."""
 
-    rate_hz: PositiveFloat
-    latency_s: NonNegativeFloat = Field(default=0.0, description="from the measurement's stamp to its arrival")
+    rate_hz: PositiveFloat = Field(le=2000.0, description="readings per second")
+    latency_s: NonNegativeFloat = Field(default=0.0, le=1.0, description="from the measurement's stamp to its arrival")
 
 
 class WheelSpeedSensor(SensorTiming):
     """Rolling speed of the driven wheels."""
 
-    noise_std_mps: NonNegativeFloat
+    noise_std_mps: NonNegativeFloat = Field(le=5.0, description="white noise on the speed")
 
 
 class InertialSensor(SensorTiming):
     """Gyroscope and accelerometer at the centre of gravity."""
 
-    gyro_noise_std_radps: NonNegativeFloat
-    gyro_bias_std_radps: NonNegativeFloat = Field(default=0.0, description="spread of the bias that a run starts with")
+    gyro_noise_std_radps: NonNegativeFloat = Field(le=1.0, description="white noise on the yaw rate")
+    gyro_bias_std_radps: NonNegativeFloat = Field(
+        default=0.0, le=1.0, description="spread of the bias that a run starts with"
+    )
     gyro_bias_walk_radps_rts: NonNegativeFloat = Field(
         default=0.0, description="random walk of the bias: its standard deviation after 1 s [rad/s/sqrt(s)]"
     )
-    acceleration_noise_std_mps2: NonNegativeFloat
+    acceleration_noise_std_mps2: NonNegativeFloat = Field(le=10.0, description="white noise on each axis")
 
 
 class SteeringSensor(SensorTiming):
     """Angle of the road wheels."""
 
-    noise_std_rad: NonNegativeFloat
+    noise_std_rad: NonNegativeFloat = Field(le=0.5, description="white noise on the angle")
 
 
 class PoseSensor(SensorTiming):
     """Position and heading from localisation."""
 
-    position_noise_std_m: NonNegativeFloat
-    yaw_noise_std_rad: NonNegativeFloat
+    position_noise_std_m: NonNegativeFloat = Field(le=10.0, description="white noise on each axis")
+    yaw_noise_std_rad: NonNegativeFloat = Field(le=1.0, description="white noise on the heading")
 
 
 class Sensors(Settings):
@@ -56,12 +58,12 @@ class Sensors(Settings):
 class MeasurementNoise(Settings):
     """Standard deviation of each measured component, where a message brings no covariance."""
 
-    wheel_speed_mps: PositiveFloat = 0.05
-    gyro_radps: PositiveFloat = 0.01
-    acceleration_mps2: PositiveFloat = 0.2
-    steering_rad: PositiveFloat = 0.005
-    position_m: PositiveFloat = 0.05
-    yaw_rad: PositiveFloat = 0.02
+    wheel_speed_mps: PositiveFloat = Field(default=0.05, le=5.0, description="of the wheels' speed")
+    gyro_radps: PositiveFloat = Field(default=0.01, le=1.0, description="of the yaw rate")
+    acceleration_mps2: PositiveFloat = Field(default=0.2, le=10.0, description="of accelerations")
+    steering_rad: PositiveFloat = Field(default=0.005, le=0.5, description="of the road wheel angle")
+    position_m: PositiveFloat = Field(default=0.05, le=10.0, description="of a pose's position, each axis")
+    yaw_rad: PositiveFloat = Field(default=0.02, le=1.0, description="of a pose's heading")
 
 
 class UnmodelledNoise(Settings):
@@ -107,7 +109,9 @@ class EstimatorSettings(Settings):
     initial_speed_std_mps: PositiveFloat = Field(
         default=10.0, description="of the forward speed, when only the pose is known"
     )
-    initial_gyro_bias_std_radps: PositiveFloat = 0.02
+    initial_gyro_bias_std_radps: PositiveFloat = Field(
+        default=0.02, le=1.0, description="of the gyroscope's bias, at the start"
+    )
     gate_probability: PositiveFloat = Field(
         default=0.999, lt=1.0, description="share of good measurements that the gates let pass"
     )
@@ -115,11 +119,11 @@ class EstimatorSettings(Settings):
         default=1.0,
         description="uninterrupted rejection after which the filter is taken to be wrong, and follows the sensor",
     )
-    history_s: PositiveFloat = Field(default=1.0, description="oldest delayed measurement that is still used")
+    history_s: PositiveFloat = Field(default=1.0, le=10.0, description="oldest delayed measurement that is still used")
     future_tolerance_s: NonNegativeFloat = Field(
-        default=0.01, description="how far a stamp may lie ahead of its arrival"
+        default=0.01, le=1.0, description="how far a stamp may lie ahead of its arrival"
     )
     command_timeout_s: PositiveFloat = Field(
-        default=0.3, description="silence after which the actuators are taken to hold their state"
+        default=0.3, le=10.0, description="silence after which the actuators are taken to hold their state"
     )
-    step_s: PositiveFloat = Field(default=0.01, description="longest step of the prediction")
+    step_s: PositiveFloat = Field(default=0.01, le=0.1, description="longest step of the prediction")

@@ -26,19 +26,21 @@ class LoopSettings(Settings):
 
     control_rate_hz: PositiveFloat = Field(default=50.0, le=200.0, description="rate of commands")
     state_timeout_s: PositiveFloat = Field(
-        default=0.1, description="oldest state that may be acted on, by stamp and receipt"
+        default=0.1, le=10.0, description="oldest state that may be acted on, by stamp and receipt"
     )
     future_tolerance_s: NonNegativeFloat = Field(
-        default=0.02, description="how far a state's stamp may lie ahead of the clock"
+        default=0.02, le=1.0, description="how far a state's stamp may lie ahead of the clock"
     )
     recovery_states: PositiveInt = Field(
         default=10, description="good states in a row that end a stop for want of states"
     )
     plan_timeout_s: PositiveFloat = Field(
-        default=0.3, description="longest that a plan is followed while no newer one comes"
+        default=0.3, le=10.0, description="longest that a plan is followed while no newer one comes"
     )
     speed_lookahead_s: NonNegativeFloat = Field(
-        default=0.1, description="how far ahead in the plan the commanded speed is read, for cars that follow speed"
+        default=0.1,
+        le=5.0,
+        description="how far ahead in the plan the commanded speed is read, for cars that follow speed",
     )
     stop_commands: NonNegativeInt = Field(default=10, description="stop commands sent when planning ends")
 

@@ -37,8 +37,8 @@ class MPPISettings(Settings):
     dt_s: float = Field(default=0.05, gt=0.0, le=1.0, description="duration of a step of the plan")
     substeps: int = Field(default=1, ge=1, le=20, description="integration steps of the model per step of the plan")
     iterations: int = Field(default=1, ge=1, le=20, description="rounds of sampling and weighting per cycle")
-    steering_std_rad: PositiveFloat = Field(default=0.15, description="noise on the commanded road wheel angle")
-    acceleration_std_mps2: PositiveFloat = Field(default=2.0, description="noise on a commanded acceleration")
+    steering_std_rad: PositiveFloat = Field(default=0.15, le=1.0, description="noise on the commanded road wheel angle")
+    acceleration_std_mps2: PositiveFloat = Field(default=2.0, le=50.0, description="noise on a commanded acceleration")
     speed_std_mps: PositiveFloat = Field(default=1.0, description="noise on a commanded speed")
     duty_std: PositiveFloat = Field(default=0.3, description="noise on a commanded duty cycle")
     knot_spacing_s: NonNegativeFloat = Field(

@@ -59,10 +59,10 @@ class RacingSettings(Settings):
     )
     boundary_margin: PositiveFloat = Field(default=0.5, description="distance to keep from the edges, in car widths")
     acceleration_limit_mps2: PositiveFloat = Field(
-        description="largest total acceleration that the tyres shall give: (vx yaw_rate, longitudinal)"
+        le=100.0, description="largest total acceleration that the tyres shall give: (vx yaw_rate, longitudinal)"
     )
     slip_angle_limit_rad: PositiveFloat = Field(
-        default=0.35, description="largest slip angle of the body, atan2(vy, vx)"
+        default=0.35, le=1.5, description="largest slip angle of the body, atan2(vy, vx)"
     )
     speed_limit_mps: PositiveFloat | None = Field(default=None, description="allowed speed; empty: the car's own limit")
     approach_acceleration_mps2: PositiveFloat | None = Field(

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, get_args, get_origin
 
-import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rcl_interfaces.msg import (
@@ -53,7 +52,7 @@ def declare(node: Node, kind: type[SettingsT]) -> SettingsT:
         ).value
     )
     base = _flatten(read_yaml(path)) if path else {}
-    fields = dict(_leaves(kind))
+    fields = dict(leaves(kind))
     _refuse_unknown(base, fields, path)
     # rclpy keeps parameters that were given but never declared only here; silence about them hides typing errors.
     _refuse_unknown(node._parameter_overrides, fields, node.get_fully_qualified_name())
@@ -78,7 +77,7 @@ def on_change(node: Node, kind: type[SettingsT], apply: Callable[[SettingsT], No
         apply: called with the new settings once they are in force.
         dynamic: names (or dotted prefixes) of parameters that may change.
     """
-    fields = dict(_leaves(kind))
+    fields = dict(leaves(kind))
 
     def changed(parameters: list[Parameter]) -> SettingsT:
         values = {name: value for name in fields if (value := _value(node, name)) is not None}
@@ -122,10 +121,11 @@ def _refuse_unknown(given: Iterable[str], fields: dict[str, FieldInfo], where: s
             raise ConfigError(f"{where}: unknown parameter '{name}'; {hint}")
 
 
-def _leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every parameter of a settings class, nested ones by their dotted name."""
     for name, info in kind.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _leaves(info.annotation, f"{prefix}{name}.")
+            yield from leaves(info.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name, info
 
@@ -151,7 +151,7 @@ def _nest(values: dict[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _plain_type(info: FieldInfo) -> Any:
+def plain_type(info: FieldInfo) -> Any:
     """float, int, bool, str or list, under optional, annotated and literal types."""
     annotation = info.annotation
     while get_origin(annotation) is not None:
@@ -172,20 +172,31 @@ _ROS_TYPES = {
 
 def _to_ros(default: Any, info: FieldInfo) -> Any:
     if default is None:
-        return _ROS_TYPES[_plain_type(info)]
+        return _ROS_TYPES[plain_type(info)]
     if isinstance(default, tuple):
         return list(default)
-    return float(default) if _plain_type(info) is float else default
+    return float(default) if plain_type(info) is float else default
+
+
+def bounds(info: FieldInfo) -> tuple[float | None, float | None]:
+    """Smallest and largest value of a number, None where there is none; a float may be above its smallest only."""
+
+    def found(name: str) -> float | None:
+        return next((getattr(item, name) for item in info.metadata if getattr(item, name, None) is not None), None)
+
+    above = found("gt")
+    if above is not None and plain_type(info) is int:
+        above += 1
+    return found("ge") if above is None else above, found("le")
 
 
 def _descriptor(info: FieldInfo) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=info.description or "")
-    low: Any = next((item.ge for item in info.metadata if isinstance(item, annotated_types.Ge)), None)
-    high: Any = next((item.le for item in info.metadata if isinstance(item, annotated_types.Le)), None)
+    low, high = bounds(info)
     if low is not None and high is not None:
-        if _plain_type(info) is float:
+        if plain_type(info) is float:
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
-        elif _plain_type(info) is int:
+        elif plain_type(info) is int:
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
     choices = [item for item in get_args(info.annotation) if isinstance(item, str)]
     if choices:
