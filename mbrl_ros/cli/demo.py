@@ -150,7 +150,7 @@ def _warm(
 
 
 def _fit(console: Console, bag: Path, vehicle: Vehicle, folder: Path, seed: int) -> LoadedModel:
-    recorded = read_drive(bag)
+    recorded = read_drive(bag, mean_commands=True)
     start = start_model("single_track", recorded, vehicle)
     options = Options(horizon_s=HORIZON_S, seed=seed)
     return fit_with_progress(console, [recorded], start, folder, HELD_OUT, options).model

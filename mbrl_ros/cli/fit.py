@@ -32,7 +32,7 @@ _NAMES = dict.fromkeys(name for kind in KINDS for name in build(kind, dt=1.0).ta
 def fit(
     bags: Annotated[list[Path], typer.Argument(help="recordings, all of one car", show_default=False)],
     out: Annotated[Path, typer.Option(help="folder to write the model to", show_default=False)],
-    model: Annotated[str, typer.Option(help=f"{', '.join(KINDS)} (or kinematic)")] = "single_track",
+    model: Annotated[str, typer.Option(help=f"{', '.join(KINDS)} (or kinematic)")] = "kinematic_bicycle",
     vehicle: Annotated[
         str | None,
         typer.Option(help="name in config/vehicles or path: begin with its nominal parameters", show_default=False),
@@ -96,6 +96,7 @@ def fit(
         **reading(topic, topics, rate, on_bad),
         "drive": drive,
         "reference_point": reference_point,
+        "mean_commands": True,
     }
     drives = [read_drive(path, **how) for path in bags]
     console = Console()

@@ -29,11 +29,23 @@ class Controls:
     commanded: bool
     note: str
 
-    def sample(self, clock: Mapping[str, np.ndarray], grid_s: np.ndarray) -> np.ndarray:
-        """[G, A] actions at the grid times; ``clock`` has each topic's message times on the grid's clock."""
-        bring = resampling.hold if self.commanded else resampling.interpolate
-        columns = [bring(clock[s.topic], s.columns[name][:, None], grid_s) for s, name in self.entries]
-        return np.concatenate(columns, axis=1)
+    def sample(self, clock: Mapping[str, np.ndarray], grid_s: np.ndarray, mean_over_s: float | None) -> np.ndarray:
+        """[G, A] actions at the grid times.
+
+        Args:
+            clock: each topic's message times on the grid's clock.
+            grid_s: [G].
+            mean_over_s: commands are averaged over this time from each grid time on; None for the command there.
+        """
+
+        def bring(time_s: np.ndarray, values: np.ndarray) -> np.ndarray:
+            if not self.commanded:
+                return resampling.interpolate(time_s, values, grid_s)
+            if mean_over_s is None:
+                return resampling.hold(time_s, values, grid_s)
+            return resampling.held_mean(time_s, values, grid_s, mean_over_s)
+
+        return np.concatenate([bring(clock[s.topic], s.columns[name][:, None]) for s, name in self.entries], axis=1)
 
 
 def choose_controls(sources: Mapping[str, Signals], drive: DriveCommand | None, source: str) -> Controls | None:

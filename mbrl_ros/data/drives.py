@@ -36,6 +36,7 @@ def read_drive(
     low_pass_hz: float | None = None,
     reference_point: ReferencePoint | None = None,
     need_controls: bool = True,
+    mean_commands: bool = False,
     on_bad: OnBad = "error",
 ) -> Drive:
     """What a recording says about a car, at a fixed rate.
@@ -59,6 +60,8 @@ def read_drive(
         reference_point: the point that pose and velocity describe; None for what the recording says, or "cg"
             where it says nothing.
         need_controls: False to read a recording without controls too; its actions are then NaN.
+        mean_commands: a row's action is the mean of the commands until the next row, not the command at its own
+            time. So a delay can be identified that is finer than the rows; it looks ahead by less than a row.
         on_bad: "error", or "drop" to leave out and count messages that cannot be true.
 
     Raises:
@@ -92,7 +95,7 @@ def read_drive(
     if controls is None:
         action, layout = np.full((len(grid), 2), np.nan), ACTIONS[drive or "acceleration"]
     else:
-        action, layout = controls.sample(clock, grid), controls.layout
+        action, layout = controls.sample(clock, grid, 1 / rate if mean_commands else None), controls.layout
 
     segments = []
     for run in resampling.runs(known):
@@ -108,7 +111,8 @@ def read_drive(
             f"(commands: {max_hold_s} s); {len(grid) - sum(map(len, segments))} of {len(grid)} rows lost"
         )
     notes += contradictions(segments, 1 / rate)
-    notes.append(f"resampled to {rate:g} Hz: measurements interpolated linearly, commands held")
+    commands = "averaged from row to row" if mean_commands else "held"
+    notes.append(f"resampled to {rate:g} Hz: measurements interpolated linearly, commands {commands}")
     if "acceleration" not in sources:
         notes.append(f"acceleration: no topic measures it, backward difference of vx over {_DERIVATIVE_S} s")
     if low_pass_hz:

@@ -23,6 +23,17 @@ def hold(time_s: np.ndarray, values: np.ndarray, grid_s: np.ndarray) -> np.ndarr
     return np.where((newest >= 0)[:, None], values[np.maximum(newest, 0)], np.nan)
 
 
+def held_mean(time_s: np.ndarray, values: np.ndarray, grid_s: np.ndarray, dt: float) -> np.ndarray:
+    """[G, C] mean over the ``dt`` seconds from each grid time on of ``values`` [N, C], each held until the next.
+
+    NaN before the first one.
+    """
+    knots = np.append(time_s, max(time_s[-1], grid_s[-1] + dt) + dt)
+    integral = np.vstack([np.zeros(values.shape[1]), np.cumsum(np.diff(knots)[:, None] * values, axis=0)])
+    mean = (interpolate(knots, integral, grid_s + dt) - interpolate(knots, integral, grid_s)) / dt
+    return np.where((_newest(time_s, grid_s) >= 0)[:, None], mean, np.nan)
+
+
 def between_samples(time_s: np.ndarray, grid_s: np.ndarray, longest_s: float) -> np.ndarray:
     """[G] bool: which grid times lie on a sample, or between two that are at most ``longest_s`` apart."""
     newest = _newest(time_s, grid_s)

@@ -71,7 +71,8 @@ class Signals:
 
 Decoder = Callable[[Any], Sequence[float]]
 
-_QUATERNION = ("qx", "qy", "qz", "qw")
+QUATERNION = ("qx", "qy", "qz", "qw")
+"""Columns of an orientation."""
 
 
 def _pose(pose: Any) -> tuple[float, ...]:
@@ -92,7 +93,7 @@ def _vehicle_state(m: Any) -> tuple[float, ...]:
     return m.x, m.y, m.yaw, m.vx, m.vy, m.yaw_rate, m.steering_angle, m.acceleration
 
 
-_POSE = ("x", "y", *_QUATERNION)
+_POSE = ("x", "y", *QUATERNION)
 _TWIST = ("vx", "vy", "yaw_rate")
 
 DECODERS: dict[str, tuple[tuple[str, ...], Decoder]] = {
@@ -137,8 +138,8 @@ def read_signals(reader: AnyReader) -> dict[str, Signals]:
         if topic in result or not rows[topic]:
             continue
         columns = dict(zip(DECODERS[connection.msgtype][0], np.asarray(rows[topic], dtype=float).T, strict=True))
-        if set(_QUATERNION) <= set(columns):
-            columns["yaw"] = np.asarray(yaw_from_quaternion(*(columns[name] for name in _QUATERNION)))
+        if set(QUATERNION) <= set(columns):
+            columns["yaw"] = np.asarray(yaw_from_quaternion(*(columns[name] for name in QUATERNION)))
         result[topic] = Signals(
             topic,
             connection.msgtype,
@@ -198,7 +199,7 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
     if keep.sum() < 2:
         raise DataError(f"topic '{signals.topic}': {int(keep.sum())} usable messages of {len(signals)}; {notes}")
     columns = {name: column[keep] for name, column in signals.columns.items()}
-    if set(_QUATERNION) <= set(columns):
+    if set(QUATERNION) <= set(columns):
         upright = np.median(1 - 2 * (columns["qx"] ** 2 + columns["qy"] ** 2))
         tilt = np.degrees(np.arccos(np.clip(upright, -1.0, 1.0)))
         if tilt > _LARGEST_TILT_DEG:
@@ -217,8 +218,8 @@ def _faults(signals: Signals) -> list[tuple[str, np.ndarray]]:
         if name in LARGEST:
             absurd = np.abs(column) > LARGEST[name]
             faults.append((f"{name} = {column[absurd][0]:.4g} is absurd" if absurd.any() else "", absurd))
-    if set(_QUATERNION) <= set(signals.columns):
-        norm = np.sqrt(sum(signals.columns[name] ** 2 for name in _QUATERNION))
+    if set(QUATERNION) <= set(signals.columns):
+        norm = np.sqrt(sum(signals.columns[name] ** 2 for name in QUATERNION))
         faults.append(("the orientation is no unit quaternion", np.abs(norm - 1) > 0.01))
     usable = ~np.any([rows for _, rows in faults], axis=0)
     stamps = np.where(usable, signals.stamp_ns, 0)

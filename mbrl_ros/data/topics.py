@@ -82,6 +82,20 @@ def choose(signals: Mapping[str, Signals], mapping: TopicMapping, source: str) -
         DataError: a topic that was asked for is absent or lacks the quantity, there is no pose, or several
             topics could be the command.
     """
+    chosen, notes = feeds(signals, mapping, source)
+    if "pose" not in chosen:
+        raise DataError(
+            f"{source}: no topic gives a pose (Odometry, PoseStamped, VehicleState); there are: {_listed(signals)}"
+        )
+    return chosen, notes
+
+
+def feeds(signals: Mapping[str, Signals], mapping: TopicMapping, source: str) -> tuple[dict[str, Signals], list[str]]:
+    """The same as `choose` for a recording that need not have a pose.
+
+    Raises:
+        DataError: a topic that was asked for is absent or lacks the quantity, or several topics could be the command.
+    """
     notes: list[str] = []
     chosen: dict[str, Signals] = {}
     for quantity in QUANTITIES:
@@ -94,10 +108,6 @@ def choose(signals: Mapping[str, Signals], mapping: TopicMapping, source: str) -
             found = _found(signals, quantity, source, notes)
         if found is not None:
             chosen[quantity] = found
-    if "pose" not in chosen:
-        raise DataError(
-            f"{source}: no topic gives a pose (Odometry, PoseStamped, VehicleState); there are: {_listed(signals)}"
-        )
     return chosen, notes
 
 

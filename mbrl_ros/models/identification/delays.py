@@ -36,6 +36,7 @@ class DelayScan:
         delay_s: lag that explains most, between samples by a parabola.
         std_s: its standard deviation, by a jackknife over blocks of driving.
         coefficients: [F] of the regressors at the best lag.
+        extremes: what the response falls below, and exceeds, in one row of a hundred.
     """
 
     lags_s: np.ndarray
@@ -43,6 +44,7 @@ class DelayScan:
     delay_s: float
     std_s: float
     coefficients: np.ndarray
+    extremes: tuple[float, float]
 
     @property
     def best(self) -> float:
@@ -126,6 +128,8 @@ def _scan(
         _vertex(_fit(gram.sum(1) - gram[:, b], moment.sum(1) - moment[:, b], energy.sum(1) - energy[:, b])[0])
         for b in range(gram.shape[1])
     ]
+    moving = [r[segment.state[:, VX] > min_speed] for segment, r in zip(segments, responses, strict=True)]
+    lowest, highest = np.percentile(np.concatenate(moving), [1, 99])
     spread = np.sqrt((len(without) - 1) * np.var(without)) if len(without) > 1 else np.inf
     return DelayScan(
         lags * dt,
@@ -133,6 +137,7 @@ def _scan(
         (best - reach) * dt,
         float(max(spread, 0.02)) * dt,
         coefficients[int(residue.argmin())],
+        (float(lowest), float(highest)),
     )
 
 

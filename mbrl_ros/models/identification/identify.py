@@ -47,7 +47,9 @@ _BLOCKS = 30
 _UNDERSTEER_STD = 0.02  # K = (1 / S_f - 1 / S_r) / g, and tyres have a stiffness per load of 4 / rad at least
 _FRICTION = ("friction_front", "friction_rear")
 _SIGNIFICANT_GAIN = 4.5  # of the log-likelihood: three standard deviations of one parameter
-_ROOM = 1.25  # for stiffnesses to grow in the last fit
+_STIFFEST = 40.0  # per load [1/rad], of racing tyres
+_SLOW = 0.2  # share of a car's higher speeds below which it hardly matters how tyres slip
+_LONGEST_SUBSTEP_S = 0.02
 _NEIGHBOURS = (-2, -1, 0, 1, 2)  # samples around a scanned delay that are tried by score
 
 
@@ -58,6 +60,7 @@ class _Evidence:
     Args:
         segments: the driving.
         min_speed: starts of predictions are where vx is above this [m/s].
+        fastest: speed that the car exceeds one twentieth of the time [m/s].
         agreement: of recorded velocities with the pose.
         steering, drive: by how much responses trail their commands.
         coarse: few and short windows, for finding the right neighbourhood.
@@ -66,6 +69,7 @@ class _Evidence:
 
     segments: tuple[Segment, ...]
     min_speed: float
+    fastest: float
     agreement: Agreement
     steering: DelayScan
     drive: DelayScan
@@ -98,7 +102,9 @@ def identify(
     tell = progress or (lambda what, share: None)
     _require_match(drives, model)
     names = parameters_to_fit(model, options)
-    model = model.with_dt(drives[0].dt).with_parameters(options.fixed)
+    dt = drives[0].dt
+    substeps = max(model.config.substeps, math.ceil(dt / _LONGEST_SUBSTEP_S - 1e-9))
+    model = model.with_dt(dt, substeps).with_parameters(options.fixed)
     tell("delays", 0.0)
     evidence = _evidence(drives, model, options)
     model, names = _with_late_measurements(model, names, options, evidence)
@@ -125,7 +131,8 @@ def _evidence(drives: Sequence[Drive], model: ParametricModel, options: Options)
     segments = tuple(segment for drive in drives for segment in drive.segments)
     dt = drives[0].dt
     vx = np.concatenate([segment.state[:, VX] for segment in segments])
-    usual = float(np.clip(0.2 * np.nanpercentile(vx, 95), 0.1, 3.0))
+    fastest = float(np.nanpercentile(vx, 95))
+    usual = float(np.clip(0.2 * fastest, 0.1, 3.0))
     min_speed = usual if options.min_speed is None else options.min_speed
     moving_s = float(np.sum(vx > min_speed)) * dt
     agreement = compare_with_pose(drives, min_speed)
@@ -157,7 +164,7 @@ def _evidence(drives: Sequence[Drive], model: ParametricModel, options: Options)
         min_speed=min_speed,
     )
     drive = scan_drive(segments, dt, model.config.drive, max_s=options.max_delay_s, min_speed=min_speed)
-    return _Evidence(segments, min_speed, agreement, steering, drive, Fitting(coarse), Fitting(full))
+    return _Evidence(segments, min_speed, fastest, agreement, steering, drive, Fitting(coarse), Fitting(full))
 
 
 def _with_late_measurements(
@@ -218,17 +225,16 @@ def _fit_single_track(
     shared = tuple(name for name in bicycle.table if name in names or name == "understeer")
     fit, known = _fit_bicycle(bicycle, shared, options, evidence, _within(tell, "kinematic fit", 0.02, 0.2))
     names = tuple(name for name in names if name not in SENSORS or name in known.names)
+    model, options = _followed_by_steps(model, options, evidence)
     held = tuple(name for name in names if name not in _FRICTION or name in options.asked)
     knowledge = _knowledge(model, held, options)
     step = _within(tell, "tyres", 0.2, 0.4)
-    starts = tyre_starts(model, held, fit.model, _tyre_speed(model, evidence.min_speed), options)
+    starts = tyre_starts(model, held, fit.model, options)
     scale = evidence.coarse.scale(evidence.coarse.errors(fit.model))
     found = [
         evidence.coarse.run(start, knowledge, rounds=1, iterations=10, scale=scale, progress=step) for start in starts
     ]
     best = min(found, key=lambda fit: fit.cost).model
-    if "blend_start" not in {*names, *options.fixed}:
-        best = best.with_parameters({"blend_start": _blend_start(best)})
     fit = evidence.full.run(best, knowledge, progress=_within(tell, "single-track fit", 0.4, 0.8))
     if held == names:
         return fit, knowledge
@@ -246,17 +252,25 @@ def _bicycle_like(model: ParametricModel) -> ParametricModel:
     return build("kinematic_bicycle", {name: v for name, v in model.values().items() if name in table}, **config)
 
 
-def _tyre_speed(model: ParametricModel, min_speed: float) -> float:
-    values = model.values()
-    return max(min_speed, values["blend_start"] + values["blend_width"] / 2)
+def _followed_by_steps(
+    model: ParametricModel, options: Options, evidence: _Evidence
+) -> tuple[ParametricModel, Options]:
+    """Tyres that explicit steps of the model can follow, from the speed on at which they take over.
 
-
-def _blend_start(model: ParametricModel) -> float:
-    """The model's own, or more where its tyres are too stiff for its steps at that speed."""
-    values = model.values()
-    stiffest = max(values["stiffness_front"], values["stiffness_rear"])
-    spec = model.table["blend_start"]
-    return min(max(values["blend_start"], _ROOM * stiffest / stiffness_limit(model, 1.0)), spec.high)
+    That speed is raised for the stiffest tyres, but not into the driving; then their stiffness is bounded.
+    """
+    values, spec = model.values(), model.table["blend_start"]
+    half = values["blend_width"] / 2
+    if spec.name not in options.asked:
+        wanted = _STIFFEST / stiffness_limit(model, 1.0) - half
+        start = max(values[spec.name], min(wanted, _SLOW * evidence.fastest, spec.high))
+        model = model.with_parameters({spec.name: start})
+    highest = stiffness_limit(model, model.values()[spec.name] + half)
+    bounds = {
+        name: (model.table[name].low, min(model.table[name].high, highest))
+        for name in ("stiffness_front", "stiffness_rear")
+    }
+    return model, replace(options, bounds=bounds | dict(options.bounds))
 
 
 # -- knowledge and result --------------------------------------------------------------------------------------
@@ -275,9 +289,8 @@ def _result(
     model: ParametricModel, fit: Fit, knowledge: Knowledge, options: Options, evidence: _Evidence
 ) -> Identification:
     cov = covariance(fit.known, knowledge.precision)
-    fastest = float(np.percentile(np.concatenate([segment.state[:, VX] for segment in evidence.segments]), 95))
     specs = [fit.model.table[name] for name in knowledge.names]
-    tolerance = np.array([_tolerance(spec, v, fit, fastest) for spec, v in zip(specs, fit.theta, strict=True)])
+    tolerance = np.array([_tolerance(spec, v, fit, evidence.fastest) for spec, v in zip(specs, fit.theta, strict=True)])
     estimates = {}
     for k, spec in enumerate(specs):
         low, high, std = float(knowledge.low[k]), float(knowledge.high[k]), math.sqrt(cov[k, k])

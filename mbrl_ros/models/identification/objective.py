@@ -18,6 +18,8 @@ ERRORS = ("along", "across", "yaw", "vx", "vy", "yaw_rate")
 body velocities [m/s], yaw rate [rad/s]. Actuator states are not among them: recordings that stand a measured
 angle in for a command would then answer every delay with zero."""
 
+_ANSWERS_TO_DRIVE = torch.tensor([name in ("along", "vx") for name in ERRORS])
+
 _ROWS = 8192  # rollouts evaluated at once: small enough for the cache, large enough to hide the overhead
 _RELATIVE_STEP = 1e-6  # of a parameter's scale, for derivatives in float64
 
@@ -42,12 +44,18 @@ class PredictionErrors(torch.nn.Module):
     def forward(self, windows: Windows) -> torch.Tensor:
         """[(R,) N, steps, 6] errors in the order of ``ERRORS``; zero for what is not recorded."""
         applied = self._applied(windows)
-        state = start_states(self.model, windows, applied[..., : self.settle, :])
+        start = start_states(self.model, windows, applied[..., : self.settle, :])
+        count = len(windows)
+        both = torch.cat([start, start], dim=-2)  # free, and led along the recorded speed
         errors = []
         for step, action in enumerate(applied[..., self.settle :, :].unbind(-2), start=1):
-            state = self.model(state, action)
+            both = self.model(both, torch.cat([action, action], dim=-2))
+            driven = windows.driven[:, step - 1]
+            free, led = both[..., :count, :], both[..., count:, :]
             if step in self.steps:
-                errors.append(_errors(state, windows.driven[:, step - 1], windows.observed))
+                of_free, of_led = (_errors(state, driven, windows.observed) for state in (free, led))
+                errors.append(torch.where(_ANSWERS_TO_DRIVE, of_free, of_led))
+            led[..., VX] = driven[:, VX]
         return torch.stack(errors, dim=-2)
 
     def _applied(self, windows: Windows) -> torch.Tensor:

@@ -38,7 +38,7 @@ class Options:
     fixed: Mapping[str, float] = field(default_factory=dict)
     priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    horizon_s: float = 2.0
+    horizon_s: float = 1.0
     start_every_s: float = 0.2
     max_windows: int = 400
     min_speed: float | None = None

@@ -111,25 +111,24 @@ def start_from_scans(
         wheelbase = scale / slope
         found |= {"wheelbase": wheelbase, "steering_scale": scale, "steering_offset": bias * wheelbase}
         found["understeer"] = -growth * wheelbase**2 / scale
-    found |= _drive_start(model.config.drive, drive.coefficients)
+    found |= _drive_start(model.config.drive, drive)
     found |= {"steering_delay": max(steering.delay_s, 0.0), "drive_delay": max(drive.delay_s, 0.0)}
     found |= {name: value for name, (value, _) in options.priors.items() if name != "steering_scale"}
     return with_values(joined(model, names, options), {n: v for n, v in found.items() if n in names}, options)
 
 
 def tyre_starts(
-    model: ParametricModel, names: Sequence[str], bicycle: ParametricModel, min_speed: float, options: Options
+    model: ParametricModel, names: Sequence[str], bicycle: ParametricModel, options: Options
 ) -> list[ParametricModel]:
     """Single-track models to begin with, equal to a fitted kinematic ``bicycle`` at low lateral acceleration.
 
     ``K = (1 / S_f - 1 / S_r) / g`` relates understeer and the axles' stiffness per load. Several rear stiffnesses
-    are offered, since a fit from one may end in a local minimum; none is so stiff that steps of the model's dt
-    could not follow it at ``min_speed``.
+    are offered, since a fit from one may end in a local minimum.
     """
     shared = {name: value for name, value in bicycle.values().items() if name in names}
     base = with_values(joined(model, names, options), shared, options)
-    stiffest = stiffness_limit(model, min_speed)
     own = model.values()["stiffness_rear"]
+    _, (stiffest,) = bounds_of(model, ["stiffness_rear"], options)
     starts = []
     for rear in dict.fromkeys(min(stiffness, stiffest) for stiffness in (own, *_STIFFNESSES)):
         front = 1 / (1 / rear + GRAVITY * bicycle.values()["understeer"])
@@ -143,14 +142,14 @@ def stiffness_limit(model: ParametricModel, speed: float) -> float:
     return 2.0 * speed * model.config.substeps / (GRAVITY * model.dt)
 
 
-def _drive_start(drive: DriveCommand, c: np.ndarray) -> dict[str, float]:
-    if drive == "acceleration":
+def _drive_start(kind: DriveCommand, scan: DelayScan) -> dict[str, float]:
+    c = scan.coefficients
+    if kind == "acceleration":
         return {"acceleration_scale": c[0], "acceleration_offset": c[1]}
-    if drive == "speed" and c[1] < 0:
-        return {"speed_gain": -c[1], "speed_scale": -c[0] / c[1]}
-    if drive == "duty":
+    if kind == "duty":
         return {"motor_gain": c[0], "motor_damping": -c[1], "rolling_resistance": -c[2], "drag": -c[3]}
-    return {}
+    limits = {"max_braking": -scan.extremes[0], "max_acceleration": scan.extremes[1]}  # where a fit of them can see
+    return limits | ({"speed_gain": -c[1], "speed_scale": -c[0] / c[1]} if c[1] < 0 else {})
 
 
 def _near_default(spec: ParameterSpec) -> float:
