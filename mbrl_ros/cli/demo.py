@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,12 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mbrl_ros.bringup.graph import SimulationOptions, config_file
 from mbrl_ros.cli.drive import Outcome, run_drive
+from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.fit import fit_with_progress
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.delay import CommandHistory
@@ -61,8 +62,8 @@ def demo(
     real_time_factor: Annotated[
         float, typer.Option(min=0.01, help="simulated seconds per second; 1 needs more than two cores")
     ] = 0.3,
-    seed: Annotated[int, typer.Option(help="of track, sensors and sampling")] = 7,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of track, sensors and sampling")] = 7,
+    json_file: JsonFile = None,
 ) -> None:
     """Drive laps with the nominal kinematic model, fit a single-track model to the recording, drive again with it.
 
@@ -128,12 +129,10 @@ def demo(
     console.print(f"report with pictures: {report}")
     figures = {run.name: {**run.outcome.summary.to_json(), "model_error_m": run.model_error_m} for run in runs}
     for path in (folder / "figures.json", json_file):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(figures, indent=2) + "\n")
+        write_figures(path, figures)
     failures = [run.outcome.failure for run in runs if run.outcome.failure]
     for failure in failures:
-        console.print(f"[bold red]ended early:[/] {failure}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]ended early:[/] {escape(failure)}", highlight=False, soft_wrap=True)
     if failures or any(run.outcome.summary.exits for run in runs):
         raise typer.Exit(1)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from mbrl_ros.bringup.graph import SimulationOptions, config_file, help_of, simulation_graph
-from mbrl_ros.bringup.processes import Processes
+from mbrl_ros.bringup.processes import Ended, Processes
+from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.core.config import read_settings
-from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.core.errors import ConfigError, MbrlError
 from mbrl_ros.core.lap import Lap
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _HELP = {name: text for name, (_, text) in help_of(SimulationOptions).items()}
 _REFRESH_S = 0.1
+REFUSED = 2
+"""Exit status of a node that was given something wrong."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,12 @@ def drive(
     model: Annotated[str, typer.Option(help=_HELP["model"])] = "",
     plant: Annotated[str, typer.Option(help=_HELP["plant"])] = "",
     laps: Annotated[int, typer.Option(min=1, help="laps to complete")] = 3,
-    seed: Annotated[int, typer.Option(help=_HELP["seed"])] = 0,
+    seed: Annotated[int, typer.Option(min=0, help=_HELP["seed"])] = 0,
     real_time_factor: Annotated[float, typer.Option(min=0.01, help=_HELP["real_time_factor"])] = 1.0,
     timeout_s: Annotated[float, typer.Option(min=1.0, help="give up after this much wall time [s]")] = 600.0,
     record: Annotated[Path | None, typer.Option(help="folder to write a rosbag2 of the run to")] = None,
     log_folder: Annotated[Path | None, typer.Option(help="folder for the nodes' output")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Drive laps in simulation: real nodes in separate processes over DDS, with a live table.
 
@@ -74,11 +78,9 @@ def drive(
     console = Console()
     outcome = run_drive(options, laps, timeout_s, record, log_folder or _new_log_folder(), console)
     console.print(summary_table(outcome.summary))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(outcome.summary.to_json(), indent=2) + "\n")
+    write_figures(json_file, outcome.summary.to_json())
     if outcome.failure:
-        console.print(f"[bold red]ended early:[/] {outcome.failure}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]ended early:[/] {escape(outcome.failure)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -93,13 +95,12 @@ def run_drive(
     """Start the graph, watch it until ``laps`` are completed, and stop it; nothing is left running.
 
     Raises:
-        MbrlError: the graph cannot be described (missing files), or ROS 2 is not on this shell's paths.
+        MbrlError: the graph cannot be described (missing files), a node refused its settings, or ROS 2 is not on this
+            shell's paths.
     """
     graph = simulation_graph(options)
-    log = DriveLog(
-        Track.from_csv(config_file("tracks", options.track, ".csv")),
-        read_settings(config_file("vehicles", options.vehicle, ".yaml"), Vehicle).width_m,
-    )
+    car = read_settings(config_file("vehicles", options.vehicle, ".yaml"), Vehicle).with_plant(options.plant, "--plant")
+    log = DriveLog(Track.from_csv(config_file("tracks", options.track, ".csv")), car.width_m)
     monitor_of = _monitor_class()
     started_s = time.monotonic()
     failure = ""
@@ -119,7 +120,7 @@ def run_drive(
                 monitor.check()
                 live.update(_live_table(monitor, laps, time.monotonic() - started_s))
                 if (ended := processes.ended()) is not None:
-                    failure = f"{ended.executable} ended with status {ended.status}: {_last_words(ended.log)}"
+                    failure = _why_ended(ended, log)
                 elif time.monotonic() - started_s > timeout_s:
                     failure = f"{len(log.laps)} of {laps} laps after {timeout_s:g} s; node output in {log_folder}"
             monitor.finish()
@@ -184,6 +185,15 @@ def _new_log_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="mbrl_drive_", dir=base if base.is_dir() else None))
 
 
-def _last_words(log: Path, count: int = 3) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return " | ".join(lines[-count:]) or "it said nothing"
+def _why_ended(ended: Ended, log: DriveLog, count: int = 3) -> str:
+    """A node's last words.
+
+    Raises:
+        ConfigError: it never began to drive, because of something that the user can mend.
+    """
+    words = ended.log.read_text(errors="replace").strip()
+    fatal = re.search(r"\[FATAL\].*?\]: (.+)", words)
+    if ended.status == REFUSED and fatal is not None and not log.solve_times_s:
+        raise ConfigError(f"{ended.executable}: {fatal[1]}")
+    last = " | ".join(words.splitlines()[-count:]) or "it said nothing"
+    return f"{ended.executable} ended with status {ended.status}: {last}"

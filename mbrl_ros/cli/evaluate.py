@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.recordings import OnBad, Rate, Topic, Topics, reading
 from mbrl_ros.core.errors import DataError, ModelError
 from mbrl_ros.core.layout import ACTIONS
@@ -46,8 +46,8 @@ def evaluate(
     rate: Rate = None,
     on_bad: OnBad = "error",
     report: Annotated[Path | None, typer.Option(help="folder for a report with pictures")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
-    seed: Annotated[int, typer.Option(help="of the confidence intervals' bootstrap")] = 0,
+    json_file: JsonFile = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the confidence intervals' bootstrap")] = 0,
 ) -> None:
     """Score models on recorded driving, open loop, beside persistence, CTRV, a linear fit and the floor.
 
@@ -81,10 +81,7 @@ def evaluate(
     console = Console()
     for name, comparison in zip(names, comparisons, strict=True):
         _show(console, name, comparison)
-    if json_file is not None:
-        rows = [row for name, c in zip(names, comparisons, strict=True) for row in json_rows(name, c)]
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(rows, indent=2) + "\n")
+    write_figures(json_file, [row for name, c in zip(names, comparisons, strict=True) for row in json_rows(name, c)])
     if report is not None:
         path = write_report(dict(zip(names, comparisons, strict=True)), report)
         console.print(f"report: {path}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.recordings import OnBad, Rate, Topic, Topics, reading
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
@@ -70,8 +70,8 @@ def fit(
         ReferencePoint | None,
         typer.Option(help="what pose and velocity describe", show_default="as recorded, else cg"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="of the thinning of long recordings")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the thinning of long recordings")] = 0,
+    json_file: JsonFile = None,
 ) -> None:
     """Identify a car from its recordings: actuator delays first, then the parameters of a model.
 
@@ -103,9 +103,7 @@ def fit(
     start = start_model(_SHORT.get(model, model), drives[0], car)
     fitted = fit_with_progress(console, drives, start, out, split, options)
     console.print(f"model {fitted.model.id} written to {out}", soft_wrap=True, highlight=False)
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures(fitted), indent=2) + "\n")
+    write_figures(json_file, figures(fitted))
 
 
 def fit_with_progress(

@@ -6,6 +6,7 @@ import importlib
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from mbrl_ros.cli import config, track
 from mbrl_ros.core.errors import MbrlError
@@ -37,8 +38,16 @@ def main() -> None:
     try:
         app()
     except MbrlError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
-        raise SystemExit(2) from error
+        raise _refused(str(error)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise _refused(f"{error.filename}: {error.strerror}; check the path") from error
+
+
+def _refused(message: str) -> SystemExit:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    return SystemExit(2)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.track import Track
@@ -43,17 +43,18 @@ def race(
         list[str] | None,
         typer.Option(help="folder of a model, or a kind to use with nominal parameters; may be repeated"),
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="of sensors and sampling; may be repeated")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="of sensors and sampling; may be repeated")] = None,
     vehicle: Annotated[str, typer.Option(help="name in config/vehicles or path")] = "f1tenth",
     planner: Annotated[str, typer.Option(help="name in config/planners or path")] = "mppi_f1tenth",
     plant: Annotated[str, typer.Option(help="single_track_drift or multi_body; empty: as the vehicle says")] = "",
     laps: Annotated[int, typer.Option(min=1, help="laps per run")] = 3,
     timeout_s: Annotated[float, typer.Option(min=1.0, help="give up after this much simulated time [seconds]")] = 300.0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Race tracks x models x seeds in simulated time: deterministic, without ROS, as fast as the machine allows.
 
-    Exit status: 0 when every run completed its laps, 1 when one did not.
+    --json writes one object with a run's figures, or a list of such objects for several. Exit status: 0 when every
+    run completed its laps, 1 when one did not.
 
     Example: mbrl race --track demo --track technical --model kinematic_bicycle --model runs/fitted --seed 0 --seed 1
     """
@@ -74,9 +75,7 @@ def race(
             progress.remove_task(bar)
             results.append((entrant, log.summary()))
     console.print(_table(results))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(_figures(results), indent=2) + "\n")
+    write_figures(json_file, _figures(results))
     if any(len(summary.laps) < laps for _, summary in results):
         raise typer.Exit(1)
 
@@ -87,9 +86,7 @@ def run_race(entrant: Entrant, vehicle: str, planner: str, plant: str, laps: int
     Raises:
         MbrlError: a file is missing or wrong.
     """
-    car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle)
-    if plant:
-        car = Vehicle.model_validate({**car.model_dump(), "plant": {**car.plant.model_dump(), "model": plant}})
+    car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle).with_plant(plant, "--plant")
     settings = read_settings(config_file("planners", planner, ".yaml"), RacingPlannerSettings)
     where = Track.from_csv(config_file("tracks", entrant.track, ".csv"))
     mppi = racing_mppi(_model(entrant.model, car), car, where, settings.mppi, settings.task, seed=entrant.seed)

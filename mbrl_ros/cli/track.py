@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.track_picture import draw
 from mbrl_ros.core.config import parse_settings, read_settings
 from mbrl_ros.core.speed_profile import SpeedProfile, speed_profile
@@ -33,7 +34,7 @@ def _help(field: str) -> str:
 @app.command()
 def generate(
     out: Annotated[Path, typer.Argument(help="CSV file to write")],
-    seed: Annotated[int, typer.Option(help="the same seed and wishes give the same track")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed and wishes give the same track")] = 0,
     length_m: Annotated[float, typer.Option(help=_help("length_m"))] = _DEFAULTS.length_m,
     corners: Annotated[int, typer.Option(help=_help("corners"))] = _DEFAULTS.corners,
     min_radius_m: Annotated[float, typer.Option(help=_help("min_radius_m"))] = _DEFAULTS.min_radius_m,
@@ -42,7 +43,7 @@ def generate(
     max_half_width_m: Annotated[float, typer.Option(help=_help("max_half_width_m"))] = _DEFAULTS.max_half_width_m,
     gap_m: Annotated[float, typer.Option(help=_help("gap_m"))] = _DEFAULTS.gap_m,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the track to")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Write a random closed track with the wanted length, curvature and widths.
 
@@ -59,6 +60,7 @@ def generate(
     }
     track = generate_track(seed, parse_settings(wishes, TrackSettings, "mbrl track generate"), name=out.stem)
     options = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in wishes.items())
+    out.parent.mkdir(parents=True, exist_ok=True)
     track.to_csv(out, [f"mbrl track generate {out.name} --seed {seed} {options}"])
     _answer(Track.from_csv(out), None, picture, json_file)
 
@@ -69,9 +71,9 @@ def show(
     vehicle: Annotated[
         str | None, typer.Option(help="YAML file or name in config/vehicles: adds how fast it could drive")
     ] = None,
-    lateral_mps2: Annotated[float, typer.Option(help="lateral acceleration that this vehicle reaches")] = 5.0,
+    lateral_mps2: Annotated[float, typer.Option(min=0.1, help="lateral acceleration that this vehicle reaches")] = 5.0,
     picture: Annotated[Path | None, typer.Option(help="PNG file to draw the track to")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Print a track's figures, and draw it with its curvature, its widths and a speed profile.
 
@@ -107,11 +109,11 @@ def _answer(track: Track, profile: SpeedProfile | None, picture: Path | None, js
     console = Console()
     console.print(table)
     for note in track.notes:
-        console.print(f"[yellow]note:[/] {note}", soft_wrap=True, highlight=False)
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
     if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
         draw(track, profile, picture)
-    if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    write_figures(json_file, figures)
 
 
 def _figures(track: Track, profile: SpeedProfile | None) -> dict[str, Any]:

@@ -69,8 +69,10 @@ def _explain(detail: Any, kind: type[BaseModel]) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if not field:
         return message
-    unit = unit_of(field)
-    return f"field '{field}': {message} (got {detail.get('input')!r}{f'; the unit is {unit}' if unit else ''})"
+    remarks = [] if detail["type"] == "missing" else [f"got {detail.get('input')!r}"]
+    if unit := unit_of(field):
+        remarks.append(f"the unit is {unit}")
+    return f"field '{field}': {message}" + (f" ({'; '.join(remarks)})" if remarks else "")
 
 
 _UNITS = {

@@ -91,11 +91,7 @@ class SimulatorNode:
         """Nothing to send: a simulator that is gone is a car that is gone."""
 
     def _vehicle(self) -> Vehicle:
-        vehicle = read_settings(self.settings.vehicle, Vehicle)
-        if not self.settings.plant:
-            return vehicle
-        plant = {**vehicle.plant.model_dump(), "model": self.settings.plant}
-        return Vehicle.model_validate({**vehicle.model_dump(), "plant": plant})
+        return read_settings(self.settings.vehicle, Vehicle).with_plant(self.settings.plant, "parameter 'plant'")
 
     def _apply(self, settings: SimulatorSettings) -> None:
         self.simulator.set_friction_scale(settings.friction_scale)

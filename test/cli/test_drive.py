@@ -38,9 +38,17 @@ def test_drives_a_lap_records_it_and_leaves_nothing_behind(ros_domain, tmp_path)
     assert np.nanmax(np.concatenate([segment.state[:, 3] for segment in recorded.segments])) > 2.0
 
 
-def test_a_wrong_option_is_one_clear_line(ros_domain, tmp_path):
-    command = [sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--track", "nowhere"]
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--track", "nowhere"], "no file 'nowhere'"),
+        (["--plant", "rigid"], "--plant: field 'model': Input should be 'single_track_drift' or 'multi_body'"),
+        (["--model", "/nowhere"], "dynamics_server: /nowhere/model.yaml: cannot be read"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line(ros_domain, options, words):
+    command = [sys.executable, "-m", "mbrl_ros.cli.main", "drive", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "no file 'nowhere'" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 2, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stderr.startswith(f"error: {words}")
+    assert done.stderr.count("\n") == 1

@@ -42,8 +42,11 @@ def test_an_empty_file_is_all_defaults(tmp_path):
     [
         ({"name": "a", "inner": {"radius": 1}}, "unknown field 'inner.radius', did you mean 'radius_m'?"),
         ({"name": "a", "zzz": 1}, "unknown field 'zzz'; remove it"),
-        ({}, "field 'name': Field required"),
-        ({"name": "a", "inner": {"radius_m": -1}}, r"field 'inner.radius_m': .* greater than 0 \(got -1; the unit is m\)"),
+        ({}, "test: field 'name': Field required$"),
+        (
+            {"name": "a", "inner": {"radius_m": -1}},
+            r"field 'inner.radius_m': .* greater than 0 \(got -1; the unit is m\)",
+        ),
         ({"name": "a", "inner": {"radius_m": "wide"}}, "field 'inner.radius_m': .* number"),
         ({"name": "wide"}, "test: a wide one needs radius_m >= 2$"),
         ([1, 2], "test"),
@@ -111,5 +114,5 @@ def test_another_plant_for_a_car():
     assert car.with_plant("multi_body", "here") == car.model_copy(
         update={"plant": car.plant.model_copy(update={"model": "multi_body"})}
     )
-    with pytest.raises(ConfigError, match="here: field 'model': .*'multi_body'.*got 'rigid'"):
+    with pytest.raises(ConfigError, match=r"here: field 'model': .*'multi_body'.*got 'rigid'"):
         car.with_plant("rigid", "here")
