@@ -54,7 +54,7 @@ class MppiPlannerSettings(Settings):
 
     vehicle: str = Field(description="path of the vehicle's YAML")
     track: str = Field(description="path of the track's CSV")
-    seed: int = Field(0, description="seed of the sampling")
+    seed: int = Field(0, ge=0, description="seed of the sampling")
     autostart: bool = Field(False, description="configure and activate without a lifecycle manager")
     model_server: str = Field("/dynamics_server", description="node that serves the model")
     startup_timeout_s: float = Field(60.0, gt=0.0, description="longest wait for the model when configuring [s]")

@@ -34,7 +34,7 @@ class SimulatorSettings(Settings):
     vehicle: str = Field(description="path of the vehicle's YAML")
     track: str = Field(description="path of the track's CSV; the car starts on it, where it begins")
     plant: str = Field("", description="plant model: single_track_drift or multi_body; empty: as the vehicle says")
-    seed: int = Field(0, description="seed of the sensors' noise")
+    seed: int = Field(0, ge=0, description="seed of the sensors' noise")
     real_time_factor: float = Field(1.0, gt=0.0, description="simulated seconds per second")
     publish_clock: bool = Field(
         False, description="whether simulated time begins at zero on /clock; if not, it is the system's, at real time"
@@ -52,8 +52,8 @@ class SimulatorNode:
 
     def __init__(self) -> None:
         self.node = Node("simulator")
-        self.settings = parameters.declare(self.node, SimulatorSettings)
-        parameters.on_change(self.node, SimulatorSettings, self._apply, dynamic={"friction_scale"})
+        self.settings = parameters.declare(self.node, SimulatorSettings, dynamic={"friction_scale"})
+        parameters.on_change(self.node, SimulatorSettings, self._apply)
         if self.settings.real_time_factor != 1.0 and not self.settings.publish_clock:
             raise ConfigError("real_time_factor other than 1 needs publish_clock, and use_sim_time in the other nodes")
         # Both clocks are read at one instant: what passes while the plant is built must not make it lag for ever.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
@@ -33,10 +33,11 @@ CONFIG = "config"
 _BUILT_IN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
-def declare(node: Node, kind: type[SettingsT]) -> SettingsT:
+def declare(node: Node, kind: type[SettingsT], dynamic: Collection[str] = ()) -> SettingsT:
     """Declare ``kind``'s fields as parameters (nested ones dotted) and read them.
 
-    Order of precedence: a parameter given to the node, the file named by parameter ``config``, the default.
+    Order of precedence: a parameter given to the node, the file named by parameter ``config``, the default. All but
+    ``dynamic`` are read-only: what a running node would not heed, it refuses.
 
     Raises:
         ConfigError: a parameter is unknown, of the wrong type, out of range or missing.
@@ -60,7 +61,7 @@ def declare(node: Node, kind: type[SettingsT]) -> SettingsT:
     for name, info in fields.items():
         default = base.get(name, None if info.is_required() else info.get_default(call_default_factory=True))
         try:
-            value = node.declare_parameter(name, _to_ros(default, info), _descriptor(info)).value
+            value = node.declare_parameter(name, _to_ros(default, info), _descriptor(info, name not in dynamic)).value
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             raise ConfigError(f"{node.get_fully_qualified_name()}: parameter '{name}': {error}") from error
         if value is not None:
@@ -68,14 +69,13 @@ def declare(node: Node, kind: type[SettingsT]) -> SettingsT:
     return parse_settings(_nest(values), kind, node.get_fully_qualified_name())
 
 
-def on_change(node: Node, kind: type[SettingsT], apply: Callable[[SettingsT], None], dynamic: set[str]) -> None:
-    """Let ``dynamic`` parameters change while running: validated before, applied after; others refuse.
+def on_change(node: Node, kind: type[SettingsT], apply: Callable[[SettingsT], None]) -> None:
+    """Heed parameters that change while the node runs: validated before, applied after.
 
     Args:
         node: the node whose parameters ``declare`` declared.
         kind: their settings class.
         apply: called with the new settings once they are in force.
-        dynamic: names (or dotted prefixes) of parameters that may change.
     """
     fields = dict(leaves(kind))
 
@@ -85,13 +85,6 @@ def on_change(node: Node, kind: type[SettingsT], apply: Callable[[SettingsT], No
         return parse_settings(_nest(values), kind, node.get_fully_qualified_name())
 
     def validate(parameters: list[Parameter]) -> SetParametersResult:
-        for item in parameters:
-            if item.name in fields and not any(
-                item.name == name or item.name.startswith(name + ".") for name in dynamic
-            ):
-                return SetParametersResult(
-                    successful=False, reason=f"'{item.name}' is fixed once the node runs: set it and restart"
-                )
         try:
             changed(parameters)
         except ConfigError as error:
@@ -178,6 +171,11 @@ def _to_ros(default: Any, info: FieldInfo) -> Any:
     return float(default) if plain_type(info) is float else default
 
 
+def choices(info: FieldInfo) -> list[str]:
+    """The texts that a parameter may be, none where it is no choice."""
+    return [item for item in get_args(info.annotation) if isinstance(item, str)]
+
+
 def bounds(info: FieldInfo) -> tuple[float | None, float | None]:
     """Smallest and largest value of a number, None where there is none; a float may be above its smallest only."""
 
@@ -190,15 +188,14 @@ def bounds(info: FieldInfo) -> tuple[float | None, float | None]:
     return found("ge") if above is None else above, found("le")
 
 
-def _descriptor(info: FieldInfo) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=info.description or "")
+def _descriptor(info: FieldInfo, read_only: bool) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=info.description or "", read_only=read_only)
     low, high = bounds(info)
     if low is not None and high is not None:
         if plain_type(info) is float:
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
         elif plain_type(info) is int:
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
-    choices = [item for item in get_args(info.annotation) if isinstance(item, str)]
-    if choices:
-        descriptor.additional_constraints = "one of " + ", ".join(choices)
+    if allowed := choices(info):
+        descriptor.additional_constraints = "one of " + ", ".join(allowed)
     return descriptor
