@@ -29,8 +29,15 @@ class Gaussian:
 
 
 def propagated(prior: Gaussian, mean: np.ndarray, jacobian: np.ndarray, noise: np.ndarray) -> Gaussian:
-    """Belief after a step: ``mean`` as predicted, covariance ``F P F^T + Q``."""
-    return Gaussian(mean, _symmetric(jacobian @ prior.covariance @ jacobian.T + noise))
+    """Belief after a step: ``mean`` as predicted, covariance ``F (P + Q / 2) F^T + Q / 2``.
+
+    What disturbs a rate during a step disturbs its integral too. Adding half of the noise before the transition
+    tells the filter so (the trapezoidal rule for van Loan's integral): it then corrects the heading for a yaw rate
+    that it had predicted wrongly. With all of the noise after the transition the heading keeps half of that error,
+    step after step.
+    """
+    half = 0.5 * noise
+    return Gaussian(mean, _symmetric(jacobian @ (prior.covariance + half) @ jacobian.T + half))
 
 
 def updated(prior: Gaussian, innovation: np.ndarray, jacobian: np.ndarray, noise: np.ndarray) -> Gaussian:
@@ -64,7 +71,7 @@ def gate_threshold(probability: float, degrees_of_freedom: int) -> float:
 
 
 def process_noise(noise: ProcessNoise, step_s: float) -> np.ndarray:
-    """[9, 9] covariance that ``step_s`` adds; the channels' integration into each other is the Jacobian's work."""
+    """[9, 9] covariance that ``step_s`` adds; the channels' integration into each other is `propagated`'s work."""
     std = np.zeros(len(ESTIMATE))
     std[[X, Y]] = noise.position_m_rts
     std[YAW] = noise.yaw_rad_rts

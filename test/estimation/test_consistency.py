@@ -35,7 +35,7 @@ def simulate(model, settings, seed):
     """NEES at the end of every settled step, and squared innovations by part, of one run."""
     generator = np.random.default_rng(seed)
     process, estimator = Process(model, settings.discrepancy_time_s), StateEstimator(model, settings)
-    spread = np.sqrt(process_noise(ProcessNoise(), STEP_S).diagonal())
+    half = np.sqrt(0.5 * process_noise(ProcessNoise(), STEP_S).diagonal())
     truth = np.array([1.0, 2.0, 3.0, 3.0, 0.0, 0.0, 0.0, 0.0, generator.normal(0.0, 0.01)])
     errors, distances = [], defaultdict(list)
     for step in range(STEPS):
@@ -60,8 +60,9 @@ def simulate(model, settings, seed):
             error = estimate.mean - truth
             error[YAW] = wrap_angle(error[YAW])
             errors.append(error @ np.linalg.solve(estimate.covariance, error))
+        truth += generator.normal(size=9) * half
         truth[:8], _ = process.predicted(truth[:8], command, STEP_S)
-        truth += generator.normal(size=9) * spread
+        truth += generator.normal(size=9) * half
     return errors, distances
 
 

@@ -65,6 +65,18 @@ def test_process_noise_adds_up_to_the_same_whatever_the_step():
     assert whole[3, 3] == pytest.approx(noise.longitudinal_velocity_mps_rts**2 * 0.1)
 
 
+def test_noise_on_a_rate_reaches_its_integral_within_the_step():
+    """An angle and its rate: van Loan's integral is q^2 [[h^3 / 3, h^2 / 2], [h^2 / 2, h]]."""
+    step_s, density = 0.01, 3.0
+    transition, noise = np.array([[1.0, step_s], [0.0, 1.0]]), np.diag([0.0, density**2 * step_s])
+    spread = propagated(Gaussian(np.zeros(2), np.zeros((2, 2))), np.zeros(2), transition, noise).covariance
+    assert spread[0, 1] == pytest.approx(density**2 * step_s**2 / 2)
+    assert spread[1, 1] == pytest.approx(density**2 * step_s)
+    # So a measured rate takes from the angle what a wrongly predicted one gave it: half a step's worth.
+    believed = updated(Gaussian(np.zeros(2), spread), np.array([0.2]), np.array([[0.0, 1.0]]), np.diag([1e-9]))
+    assert believed.mean[0] == pytest.approx(0.2 * step_s / 2, rel=1e-3)
+
+
 def test_validity():
     good = Gaussian(np.zeros(2), np.eye(2))
     assert good.is_valid()
