@@ -26,6 +26,7 @@ def _register(module: str, function: str, name: str) -> None:
 
 app.add_typer(config.app, name="config")
 app.add_typer(track.app, name="track")
+_register("doctor", "doctor", "doctor")
 _register("demo", "demo", "demo")
 _register("drive", "drive", "drive")
 _register("race", "race", "race")

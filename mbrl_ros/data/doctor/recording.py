@@ -15,11 +15,15 @@ from rosbags.typesys.store import Typestore
 from mbrl_ros.core.angles import yaw_from_quaternion
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.data.bag import message_types, open_bag
+from mbrl_ros.data.doctor.motion import Motion
 from mbrl_ros.data.doctor.order import in_order
+from mbrl_ros.data.doctor.spans import Trace
 from mbrl_ros.data.signals import DECODERS, LARGEST, QUATERNION, Decoder, Signals
 from mbrl_ros.data.topics import TopicMapping, feeds
 
 _HEADER = "std_msgs/msg/Header"
+_FEWEST, _SHORTEST_S, _UPRIGHT_DEG = 50, 5.0, 45.0
+_GLITCHES = 0.02
 
 
 def _filled(covariance: Any) -> float:
@@ -88,13 +92,18 @@ class TopicLog:
 
     @cached_property
     def bad_values(self) -> dict[str, np.ndarray]:
-        """[N] bool rows whose values cannot be true, by what is wrong with them."""
+        """[N] bool rows whose values cannot be true, by what is wrong with them.
+
+        A magnitude that is too large more often than once in fifty is no glitch but another unit, and kept.
+        """
         found = {}
         for name in DECODERS[self.msgtype][0] if self.columns else ():
             column = self.columns[name]
             found[f"{name} is not finite"] = ~np.isfinite(column) & ~self.undecodable
             if name in LARGEST:
-                found[f"{name} is beyond {LARGEST[name]:g}"] = np.abs(column) > LARGEST[name]
+                absurd = np.abs(column) > LARGEST[name]
+                if absurd.mean() <= _GLITCHES:
+                    found[f"{name} is beyond {LARGEST[name]:g}"] = absurd
         if set(QUATERNION) <= set(self.columns):
             norm = np.sqrt(sum(self.columns[name] ** 2 for name in QUATERNION))
             found["the orientation is no unit quaternion"] = np.abs(norm - 1) > 0.01
@@ -158,6 +167,36 @@ class Recording:
     def time_s(self, signals: Signals) -> np.ndarray:
         """[N] stamps from ``origin_ns`` on [s]."""
         return np.asarray((signals.stamp_ns - self.origin_ns) * 1e-9)
+
+    def trace(self, signals: Signals, *names: str) -> Trace:
+        """Columns of a topic over the recording's seconds; commands are held."""
+        held = signals is self.sources.get("command")
+        return Trace(self.time_s(signals), np.stack([signals.columns[name] for name in names], axis=1), held)
+
+    def motion_by(self, signals: Signals) -> Motion | None:
+        """How the car moved by the poses of one topic; None where they last for less than a few seconds."""
+        time_s, column = self.time_s(signals), signals.columns
+        if len(time_s) < _FEWEST or time_s[-1] - time_s[0] < _SHORTEST_S or self.tilt_deg(signals) > _UPRIGHT_DEG:
+            return None
+        return Motion.by(signals.topic, time_s, column["x"], column["y"], column["yaw"])
+
+    def tilt_deg(self, signals: Signals) -> float:
+        """Median angle between a pose's z axis and the vertical [deg]; 0 where the type has none."""
+        if not signals.has(*QUATERNION):
+            return 0.0
+        upright = np.median(1 - 2 * (signals.columns["qx"] ** 2 + signals.columns["qy"] ** 2))
+        return float(np.degrees(np.arccos(np.clip(upright, -1.0, 1.0))))
+
+    @cached_property
+    def motion(self) -> Motion | None:
+        """How the car moved by the pose that predictions are held to; None where there is no usable pose."""
+        return self.motion_by(self.sources["pose"]) if "pose" in self.sources else None
+
+    @property
+    def measured(self) -> list[Signals]:
+        """Topics of measurements: no commands, no ground truth of a simulator."""
+        command = self.sources.get("command")
+        return [s for s in self.signals.values() if s is not command and "ground_truth" not in s.topic]
 
     def used(self, topic: str) -> bool:
         """Whether any quantity is read from ``topic``."""

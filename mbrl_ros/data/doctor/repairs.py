@@ -80,13 +80,13 @@ class Add:
 
 @dataclass(frozen=True, eq=False)
 class TurnTwist:
-    """Turn the linear velocity of every message of one topic by minus an angle, from another frame to the car's.
+    """Turn the linear velocity of every message of one topic from another frame into the car's.
 
     Args:
         topic: whose.
-        angle_rad: [N] by which the frame it is in lies behind the car's, one for each message.
-        mirrored: whether that frame's y axis points to the other side.
-        frame: its name in words.
+        angle_rad: [N] by which it is turned to the left, one for each message.
+        mirrored: whether its y axis points to the other side, which is put right before turning.
+        frame: the frame it was in, in words.
     """
 
     topic: str

@@ -5,31 +5,37 @@ from __future__ import annotations
 import numpy as np
 
 LONGEST_S = 0.25
-"""Samples further apart than this do not tell what lies between them [s], as in data.drives."""
+"""Measurements further apart than this do not tell what lies between them [s], as in data.drives."""
+
+LONGEST_HOLD_S = 0.5
+"""A command older than this no longer counts [s], as in data.drives."""
 
 
 class Trace:
-    """Columns over time, linear between samples and unknown (NaN) across gaps and outside of the recording.
+    """Columns over time, unknown (NaN) across gaps and outside of the recording.
 
-    Means come from the exact integral of that line, so topics with clocks and rates of their own compare over the
-    same spans without a common grid.
+    Means come from the exact integral between samples, so topics with clocks and rates of their own compare over
+    the same spans without a common grid.
 
     Args:
         time_s: [N] rising.
-        values: [N, C].
+        values: [N, C] finite.
+        held: each value lasts until the next, as commands do; otherwise they are joined by lines.
     """
 
-    def __init__(self, time_s: np.ndarray, values: np.ndarray) -> None:
+    def __init__(self, time_s: np.ndarray, values: np.ndarray, held: bool = False) -> None:
         self.time_s, self.values = time_s, values
+        self._rise = np.zeros_like(values[1:]) if held else np.diff(values, axis=0)
         steps = np.diff(time_s)
-        self._gaps = np.concatenate([[0], np.cumsum(steps > max(LONGEST_S, 5 * float(np.median(steps))))])
-        areas = np.cumsum((values[1:] + values[:-1]) / 2 * steps[:, None], axis=0)
+        longest = max(LONGEST_HOLD_S if held else LONGEST_S, 5 * float(np.median(steps)))
+        self._gaps = np.concatenate([[0], np.cumsum(steps > longest)])
+        areas = np.cumsum((values[:-1] + self._rise / 2) * steps[:, None], axis=0)
         self._integral = np.vstack([np.zeros(values.shape[1]), areas])
 
     def at(self, time_s: np.ndarray) -> np.ndarray:
         """[K, C] values at ``time_s`` [K]."""
         low, share = self._place(time_s)
-        values = self.values[low] + share[:, None] * (self.values[low + 1] - self.values[low])
+        values = self.values[low] + share[:, None] * self._rise[low]
         return np.where(self._known(time_s, time_s)[:, None], values, np.nan)
 
     def mean(self, start_s: np.ndarray, end_s: np.ndarray) -> np.ndarray:
@@ -45,10 +51,9 @@ class Trace:
 
     def _area(self, time_s: np.ndarray) -> np.ndarray:
         low, share = self._place(time_s)
-        first = self.values[low]
-        here = first + share[:, None] * (self.values[low + 1] - first)
+        mean = self.values[low] + share[:, None] / 2 * self._rise[low]
         width = share * (self.time_s[low + 1] - self.time_s[low])
-        return np.asarray(self._integral[low] + (first + here) / 2 * width[:, None])
+        return np.asarray(self._integral[low] + mean * width[:, None])
 
     def _known(self, start_s: np.ndarray, end_s: np.ndarray) -> np.ndarray:
         first = np.searchsorted(self.time_s, start_s, side="right") - 1
