@@ -64,6 +64,9 @@ class ClosedLoop:
             cycles += 1
             if lap is not None and on_lap is not None:
                 on_lap(lap)
+        if self.log.solve_times_s:
+            # Simulated time waits for the planner; this says whether the machine would have kept the rate.
+            self.log.control_rate_kept = float(np.mean(np.array(self.log.solve_times_s) <= period_s))
         return self.log
 
     def _cycle(self, now_s: float, period_s: float) -> Lap | None:

@@ -13,7 +13,6 @@ from mbrl_ros.core.lap import Lap, LapTimer
 from mbrl_ros.core.layout import STATE, VX, YAW, X, Y
 from mbrl_ros.core.track import Track
 
-
 MOVING_MPS = 0.1
 """Speed at which the first lap's clock starts: how long nodes take to come up is no part of a lap."""
 
@@ -24,7 +23,8 @@ class DriveSummary:
 
     Args:
         laps: completed laps.
-        control_rate_kept: share of control cycles within their slot; nan where nothing was timed.
+        control_rate_kept: share of control cycles within their slot; on simulated time, of those whose solve took no
+            longer than a cycle; nan where nothing was timed.
         solve_p50_ms, solve_p99_ms: wall time of a planner's solve; nan where nothing was timed.
         estimator_position_rmse_m: estimate against truth; nan without estimates.
         top_speed_mps: highest true speed.
