@@ -114,7 +114,7 @@ def _bounded_step(
 ) -> np.ndarray:
     """[P] damped Gauss-Newton step inside ``low <= step <= high``: what would leave is held at the edge."""
     curvature = np.diag(hessian)
-    damped = hessian + np.diag(damping * curvature + 1e-12 * curvature.max() + 1e-300)
+    damped = hessian + np.diag(damping * curvature + 1e-300)
     step = np.zeros_like(gradient)
     held = np.zeros(len(gradient), dtype=bool)
     while not held.all():

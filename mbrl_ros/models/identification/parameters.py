@@ -44,7 +44,7 @@ def parameters_to_fit(model: ParametricModel, options: Options) -> tuple[str, ..
     """Names to fit, in the order of the model's table.
 
     Raises:
-        ConfigError: a name is unknown, or nothing is left to fit.
+        ConfigError: a name is unknown, a prior out of bounds, or nothing is left to fit.
     """
     usual = (*_CHASSIS[model.kind], *_ACTUATORS, *SENSORS, *_DRIVE[model.config.drive])
     wanted = set(usual) & model.table.keys() if options.only is None else set(options.only)
@@ -54,6 +54,12 @@ def parameters_to_fit(model: ParametricModel, options: Options) -> tuple[str, ..
     for name in (*wanted, *options.fixed, *options.bounds):
         if name not in model.table:
             raise ConfigError(f"{model.kind} has no parameter '{name}'; it has {', '.join(model.table)}")
+    for name, (value, _) in options.priors.items():
+        spec = model.table[name]
+        if not spec.low <= value <= spec.high:
+            raise ConfigError(
+                f"prior {name} = {value:g} {spec.unit} is outside of [{spec.low:g}, {spec.high:g}]; check its unit"
+            )
     names = tuple(name for name in model.table if name in wanted and name not in options.fixed)
     if not names:
         raise ConfigError("every parameter is fixed; leave at least one to fit")
