@@ -249,8 +249,8 @@ class CommandGate:
         )
 
     def _is_stop(self, command: Command) -> bool:
-        """Whether the planner asks for all that the brakes can do: like the gate's own, such a stop is not softened."""
-        return command.speed_mps <= 0.0 and command.acceleration_mps2 <= -self.limits.braking_mps2
+        """Whether the planner asks for a stop like the gate's own, which is not softened either."""
+        return command.speed_mps <= 0.0 and command.acceleration_mps2 <= -self.limits.stopping_mps2
 
     def _within(self, name: str, value: float, high: float, low: float | None = None) -> float:
         clamped = min(max(value, -(high if low is None else low)), high)
@@ -266,7 +266,7 @@ class CommandGate:
         # The wheel stays where it was: straightening it in a bend leaves the road sooner than holding it.
         steering = self._last[1].steering_angle_rad if self._last else 0.0
         limits = self.limits
-        return Command(steering, limits.steering_rate_radps, 0.0, -limits.braking_mps2, limits.jerk_mps3)
+        return Command(steering, limits.steering_rate_radps, 0.0, -limits.stopping_mps2, limits.jerk_mps3)
 
     def _remember(self, now_s: float, command: Command) -> Command:
         self._last = (now_s, command)

@@ -120,6 +120,12 @@ class EstimatorSettings(Settings):
         description="uninterrupted rejection after which the filter is taken to be wrong, and follows the sensor",
     )
     history_s: PositiveFloat = Field(default=1.0, le=10.0, description="oldest delayed measurement that is still used")
+    outage_s: PositiveFloat = Field(
+        default=0.25,
+        le=10.0,
+        description="silence of all sensors that ends an estimate: nothing is predicted further than that, and what "
+        "comes after it starts the filter anew",
+    )
     future_tolerance_s: NonNegativeFloat = Field(
         default=0.01, le=1.0, description="how far a stamp may lie ahead of its arrival"
     )

@@ -23,6 +23,17 @@ class Limits(Settings):
     acceleration_mps2: PositiveFloat = Field(le=50.0, description="strongest forward acceleration")
     braking_mps2: PositiveFloat = Field(le=50.0, description="strongest deceleration, positive")
     jerk_mps3: PositiveFloat = Field(le=10_000.0, description="fastest change of acceleration")
+    stop_braking_mps2: PositiveFloat | None = Field(
+        default=None,
+        le=50.0,
+        description="deceleration of a stop, so far below the tyres' limit that one in a bend does not end in a spin; "
+        "empty: the strongest",
+    )
+
+    @property
+    def stopping_mps2(self) -> float:
+        """Deceleration of a stop [m/s^2], positive."""
+        return self.stop_braking_mps2 or self.braking_mps2
 
 
 class Delays(Settings):

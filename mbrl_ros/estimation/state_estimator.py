@@ -65,6 +65,8 @@ class StateEstimator:
     - Commands reach the model after its transport delays. When none has come for ``command_timeout_s``, the
       actuators are taken to stay where they are, so that a car driven by hand is followed too.
     - The filter starts with the first complete pose fix, or with ``set_pose``; until then measurements are refused.
+    - Where nothing was measured for ``outage_s``, nothing is predicted, and the next pose fix starts the filter anew:
+      what the car did meanwhile is unknown, and gates set by a wrong guess would refuse the truth.
     - Each part of a measurement (see ``PARTS``) must pass a chi-square gate. A part that has been rejected for
       ``gate_patience_s`` without interruption is believed instead of the filter: the variance of the entries that
       it observes grows by the squared innovation, and it is fused. Accelerations never are: they observe no entry
@@ -143,6 +145,12 @@ class StateEstimator:
         if refusal:
             self.counters[refusal] += 1
             return Outcome(refused=(refusal,))
+        if (
+            self._base is not None
+            and measurement.stamp_s - self._newest_measured_s(measurement.stamp_s) > self.settings.outage_s
+        ):
+            self.counters["resets: all sensors were silent"] += 1
+            self.reset()
         self._newest_s[measurement.source] = measurement.stamp_s
         if self._base is None:
             return self._align(measurement)
@@ -158,7 +166,7 @@ class StateEstimator:
         return entry.outcome
 
     def predict(self, stamp_s: float) -> Estimate | None:
-        """The estimate for ``stamp_s``, from what is known up to then; None before alignment.
+        """The estimate for ``stamp_s``, from what is known up to then; None before alignment and in an outage.
 
         Predicting leaves the filter as it is. An instant before the history is answered with the oldest belief.
         """
@@ -166,6 +174,8 @@ class StateEstimator:
             return None
         found = bisect.bisect_right(self._entries, (stamp_s, len(RANK)), key=lambda entry: entry.key)
         belief = self._before(found)
+        if stamp_s - belief.measured_s > self.settings.outage_s:
+            return None
         gaussian = self._fusion.advanced(belief, stamp_s, self._commands)
         if not gaussian.is_valid():
             self._break_down()
@@ -215,6 +225,9 @@ class StateEstimator:
         if stamp_s == newest_s:
             return f"{source}: duplicate stamp"
         return f"{source}: backward stamp" if stamp_s < newest_s else ""
+
+    def _newest_measured_s(self, default_s: float) -> float:
+        return max(self._newest_s.values(), default=default_s)
 
     def _align(self, measurement: Measurement) -> Outcome:
         if measurement.source != "pose" or not np.isfinite(measurement.values).all():

@@ -101,7 +101,7 @@ class MppiPlannerNode:
         self._status = self.node.create_publisher(PlannerStatus, "~/status", quality.STATE)
         self._diagnostics = diagnostics.Diagnostics(self.node, "planning", self._report)
         self.node.create_subscription(VehicleState, "/vehicle_state", self._on_state, quality.STATE)
-        self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.STATE)
+        self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.SENT)
         heartbeat = f"{self.settings.model_server}/model_id"
         self.node.create_subscription(String, heartbeat, self._on_heartbeat, quality.COMMAND)
         self.node.create_timer(1.0 / self.settings.loop.control_rate_hz, self._on_tick)

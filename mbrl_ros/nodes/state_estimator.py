@@ -53,6 +53,7 @@ class StateEstimatorNode:
         self.estimator = self._estimator(read_settings(self.settings.vehicle, Vehicle))
         self._refused: dict[str, int] = {}
         self._last_now_s = 0.0
+        self._outage = False
         self._state = self.node.create_publisher(Odometry, "/state", quality.STATE)
         self._vehicle_state = self.node.create_publisher(VehicleState, "/vehicle_state", quality.STATE)
         self._tf = self.node.create_publisher(TFMessage, "/tf", 100) if self.settings.publish_tf else None
@@ -62,7 +63,7 @@ class StateEstimatorNode:
         subscribe(Imu, "/imu/data", self._on_imu, quality.SENSOR)
         subscribe(AckermannDriveStamped, "/drive_feedback", self._on_feedback, quality.SENSOR)
         subscribe(PoseWithCovarianceStamped, "/pose_fix", self._on_pose, quality.SENSOR)
-        subscribe(AckermannDriveStamped, "/drive", self._on_drive, quality.STATE)
+        subscribe(AckermannDriveStamped, "/drive", self._on_drive, quality.SENT)
         subscribe(PoseWithCovarianceStamped, "~/set_pose", self._on_set_pose, quality.STATE)
         self.node.create_service(Trigger, "~/reset", self._on_reset)
         self.node.create_timer(1.0 / self.settings.rate_hz, self._on_timer)
@@ -147,6 +148,8 @@ class StateEstimatorNode:
             self.estimator.reset()
         self._last_now_s = now_s
         estimate = self.estimator.predict(now_s)
+        self._outage = estimate is None and self.estimator.is_aligned
+        self._diagnostics.publish_on_change()
         if estimate is None:
             return
         settings = self.settings
@@ -172,6 +175,8 @@ class StateEstimatorNode:
         values = {**self.estimator.counters, **self._refused}
         if not self.estimator.is_aligned:
             return diagnostics.WARN, "waiting for a pose", values
+        if self._outage:
+            return diagnostics.ERROR, "no sensor is heard", values
         return diagnostics.OK, "estimating", values
 
 

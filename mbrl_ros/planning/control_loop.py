@@ -161,7 +161,7 @@ class ControlLoop:
     def stop(self) -> Command:
         """A braked stop with the wheel where it was."""
         return Command(
-            self._steering, self.limits.steering_rate_radps, 0.0, -self.limits.braking_mps2, self.limits.jerk_mps3
+            self._steering, self.limits.steering_rate_radps, 0.0, -self.limits.stopping_mps2, self.limits.jerk_mps3
         )
 
     def _why_stop(self, now_s: float, receipt_s: float) -> str:

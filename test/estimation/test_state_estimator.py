@@ -30,7 +30,9 @@ def pose(stamp_s, x=0.0, y=0.0, yaw=0.0, arrival_s=None):
 @pytest.fixture
 def estimator(vehicle):
     car = vehicle("f1tenth")
-    return StateEstimator(build_for(car, "kinematic_bicycle", dt=0.01, integrator="euler"), EstimatorSettings())
+    # Far predictions show what the filter believes; what ends them has tests of its own.
+    settings = EstimatorSettings(outage_s=5.0)
+    return StateEstimator(build_for(car, "kinematic_bicycle", dt=0.01, integrator="euler"), settings)
 
 
 def straight(estimator, until_s, speed=2.0, start_s=0.0, pose_every=5, heading=0.0):
@@ -222,7 +224,7 @@ def test_commands_act_after_the_models_delay(vehicle):
     model = build_for(car, "kinematic_bicycle", dt=0.01).with_parameters(
         {"drive_delay": 0.2, "drive_lag": 0.0, "steering_lag": 0.0, "steering_delay": 0.1}
     )
-    estimator = StateEstimator(model)
+    estimator = StateEstimator(model, EstimatorSettings(outage_s=1.0))
     straight(estimator, 1.0)
     assert estimator.add_command(1.0, np.array([0.1, 3.0])) == ""
     assert estimator.predict(1.08).mean[6] == pytest.approx(0.0, abs=1e-3)
@@ -234,7 +236,7 @@ def test_commands_act_after_the_models_delay(vehicle):
 
 def test_without_commands_the_actuators_are_taken_to_hold(vehicle):
     model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01)
-    estimator = StateEstimator(model, EstimatorSettings(command_timeout_s=0.2))
+    estimator = StateEstimator(model, EstimatorSettings(command_timeout_s=0.2, outage_s=2.0))
     for step in range(50):
         stamp_s = 0.02 * step
         estimator.add(pose(stamp_s, 2.0 * stamp_s))
@@ -276,6 +278,31 @@ def test_set_pose_starts_a_filter_that_has_no_pose_fixes(estimator):
     estimate = estimator.predict(2.0)
     assert estimate.mean[0] == pytest.approx(3.0, abs=0.1)
     assert estimate.pose_s == 0.0
+
+
+def test_an_outage_of_all_sensors_ends_the_estimate_and_the_next_fix_starts_anew(vehicle):
+    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
+    estimator = straight(StateEstimator(model, EstimatorSettings(outage_s=0.25)), 1.0)
+    # The last command that was heard asks for full acceleration, but the car braked to a standstill.
+    estimator.add_command(1.0, np.array([0.0, 6.0]))
+    assert estimator.predict(1.2) is not None
+    assert estimator.predict(1.3) is None
+    assert estimator.add(wheel(2.8, 0.0)).refused == ("wheel_speed: no pose yet",)
+    estimator.add(pose(2.82, 2.5))
+    estimator.add(wheel(2.84, 0.0))
+    estimate = estimator.predict(2.84)
+    assert estimate.mean[3] == pytest.approx(0.0, abs=0.05)
+    assert estimate.mean[0] == pytest.approx(2.5, abs=0.05)
+    assert estimator.counters["resets: all sensors were silent"] == 1
+
+
+def test_one_sensor_that_goes_on_is_no_outage(vehicle):
+    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
+    estimator = straight(StateEstimator(model, EstimatorSettings(outage_s=0.25)), 1.0)
+    for step in range(50):
+        estimator.add(gyro(1.02 + 0.02 * step, 0.0))
+    assert estimator.predict(2.0) is not None
+    assert estimator.counters["resets: all sensors were silent"] == 0
 
 
 def test_reset_forgets_all_but_the_counters(estimator):

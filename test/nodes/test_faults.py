@@ -1,5 +1,6 @@
 """The whole graph over real topics: whatever fails, the car brakes within a quarter of a second."""
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -89,16 +90,34 @@ def test_killing_a_node_brakes_the_car(driving, node):
     driving.assert_brakes(lambda: driving.signal(node, signal.SIGKILL))
 
 
-def test_a_silent_state_brakes_the_car(driving):
-    driving.assert_brakes(lambda: driving.signal("state_estimator", signal.SIGSTOP))
-
-
-def test_the_estop_brakes_the_car(driving):
+def test_the_car_brakes_at_each_disturbance_of_a_drive_and_drives_on_after_it(driving):
+    from ackermann_msgs.msg import AckermannDriveStamped
     from std_msgs.msg import Bool
+    from std_srvs.srv import Trigger
 
-    estop = driving.bench.node.create_publisher(Bool, "/estop", 10)
-    driving.bench.spin_until(lambda: estop.get_subscription_count() > 0, 10.0, "the gate hears /estop")
+    node, bench = driving.bench.node, driving.bench
+    driving.assert_brakes(lambda: driving.signal("state_estimator", signal.SIGSTOP))
+    driving.signal("state_estimator", signal.SIGCONT)
+    driving.wait_for_speed(2.0)
+
+    estop = node.create_publisher(Bool, "/estop", 10)
+    bench.spin_until(lambda: estop.get_subscription_count() > 0, 10.0, "the gate hears /estop")
     driving.assert_brakes(lambda: estop.publish(Bool(data=True)))
+    assert bench.call(Trigger, "/command_gate/reset_estop", Trigger.Request()).success
+    driving.wait_for_speed(2.0)
+
+    intruder = node.create_publisher(AckermannDriveStamped, "/mppi_planner/command", 1)
+    wild = AckermannDriveStamped()
+    wild.header.stamp = node.get_clock().now().to_msg()
+    wild.drive.acceleration = math.nan
+
+    def intrude():
+        bench.spin_until(lambda: intruder.get_subscription_count() > 0, 10.0, "the gate hears the intruder")
+        intruder.publish(wild)
+
+    driving.assert_brakes(intrude)
+    node.destroy_publisher(intruder)
+    driving.wait_for_speed(2.0)
 
 
 def test_a_deactivated_planner_stops_the_car_and_an_activated_one_drives_on(driving):

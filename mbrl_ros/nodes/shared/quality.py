@@ -8,6 +8,9 @@ SENSOR = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 STATE = QoSProfile(depth=10)
 """States and plans: reliable, a short queue."""
 
+SENT = QoSProfile(depth=100)
+"""Commands as they were sent: reliable, and none is lost on whoever must know them all, two seconds of stalling long."""
+
 COMMAND = QoSProfile(depth=1)
 """Commands: reliable, only the newest counts."""
 
