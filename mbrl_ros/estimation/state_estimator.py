@@ -145,10 +145,8 @@ class StateEstimator:
         if refusal:
             self.counters[refusal] += 1
             return Outcome(refused=(refusal,))
-        if (
-            self._base is not None
-            and measurement.stamp_s - self._newest_measured_s(measurement.stamp_s) > self.settings.outage_s
-        ):
+        silence_s = measurement.stamp_s - max(self._newest_s.values(), default=measurement.stamp_s)
+        if self._base is not None and silence_s > self.settings.outage_s:
             self.counters["resets: all sensors were silent"] += 1
             self.reset()
         self._newest_s[measurement.source] = measurement.stamp_s
@@ -225,9 +223,6 @@ class StateEstimator:
         if stamp_s == newest_s:
             return f"{source}: duplicate stamp"
         return f"{source}: backward stamp" if stamp_s < newest_s else ""
-
-    def _newest_measured_s(self, default_s: float) -> float:
-        return max(self._newest_s.values(), default=default_s)
 
     def _align(self, measurement: Measurement) -> Outcome:
         if measurement.source != "pose" or not np.isfinite(measurement.values).all():

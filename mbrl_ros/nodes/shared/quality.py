@@ -9,7 +9,7 @@ STATE = QoSProfile(depth=10)
 """States and plans: reliable, a short queue."""
 
 SENT = QoSProfile(depth=100)
-"""Commands as they were sent: reliable, and none is lost on whoever must know them all, two seconds of stalling long."""
+"""Commands as they were sent, for those who must know them all: reliable, and kept for two seconds of stalling."""
 
 COMMAND = QoSProfile(depth=1)
 """Commands: reliable, only the newest counts."""
