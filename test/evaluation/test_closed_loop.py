@@ -50,7 +50,7 @@ def test_follows_the_plan_and_begins_at_the_simulators_time():
     stamps = np.array([stamp_s for stamp_s, _ in loop.commands])
     np.testing.assert_allclose(stamps, 100.0 + 0.02 * np.arange(50), atol=1e-9)
     first, last = loop.commands[0][1], loop.commands[-1][1]
-    assert first.acceleration_mps2 == -loop.vehicle.limits.braking_mps2  # before there is a plan
+    assert first.acceleration_mps2 == -loop.vehicle.limits.stopping_mps2  # before there is a plan
     assert last.acceleration_mps2 == pytest.approx(1.0)
     assert 0.3 < loop.log.truth[-1][1][VX] < 1.0
 
