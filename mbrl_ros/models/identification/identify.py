@@ -150,7 +150,8 @@ def _evidence(drives: Sequence[Drive], model: ParametricModel, options: Options)
             seed=options.seed,
         )
 
-    full, coarse = windows(options.horizon_s, options.max_windows), windows(options.horizon_s / 2, _COARSE_WINDOWS)
+    full = windows(options.horizon_s, options.max_windows)
+    coarse = windows(options.horizon_s / 2, min(_COARSE_WINDOWS, options.max_windows))
     if moving_s < _LEAST_DRIVING_S:
         raise DataError(
             f"{', '.join(drive.source for drive in drives)}: only {moving_s:.1f} s of driving above {min_speed:.2g} "
@@ -335,7 +336,7 @@ def _tolerance(spec: ParameterSpec, value: float, fit: Fit, speed: float) -> flo
 def _stuck(spec: ParameterSpec, value: float, low: float, high: float) -> bool:
     """Whether the fit ended at a bound that is not a natural one, like a delay of zero."""
     edge = 1e-6 * (high - low)
-    natural = spec.low == 0.0 and low == 0.0
+    natural = spec.low == 0.0 and low <= 2 * edge
     return (value <= low + edge and not natural) or (value >= high - edge and spec.name != "cornering_drag")
 
 

@@ -32,7 +32,7 @@ SENSORS = {"heading_offset": 0.002, "velocity_scale": 0.01}
 
 _DRIVE: dict[DriveCommand, tuple[str, ...]] = {
     "acceleration": ("acceleration_scale", "acceleration_offset"),
-    "speed": ("speed_scale", "speed_gain", "max_acceleration", "max_braking"),
+    "speed": ("speed_scale", "speed_gain", "max_acceleration", "max_braking", "cornering_drag"),
     "duty": ("motor_gain", "motor_damping", "rolling_resistance", "drag"),
 }
 
@@ -78,7 +78,8 @@ def bounds_of(model: ParametricModel, names: Sequence[str], options: Options) ->
         lowest, highest = options.bounds.get(name, (spec.low, spec.high))
         if lowest < spec.low or highest > spec.high:
             raise ConfigError(f"bounds of {name} exceed [{spec.low:g}, {spec.high:g}] {spec.unit}")
-        low.append(lowest)
+        # An optional parameter that ended at its default would be no part of the model any more.
+        low.append(_near_default(spec) if spec.optional and lowest == spec.default else lowest)
         high.append(min(highest, options.max_delay_s) if name.endswith("_delay") else highest)
     return np.array(low), np.array(high)
 

@@ -26,7 +26,7 @@ def of_bicycle(driven, bicycle, nominal):
 @pytest.fixture(scope="module")
 def of_tyres(driven, tyres, nominal):
     """A car on tyres, driven up to half a g."""
-    return identify([driven(tyres, speed=12.0, seconds=90.0)], nominal(tyres, cornering_drag=1.0), Options(**SHORT))
+    return identify([driven(tyres, speed=12.0, seconds=60.0)], nominal(tyres, cornering_drag=1.0), Options(**SHORT))
 
 
 # -- recovery --------------------------------------------------------------------------------------------------
@@ -98,11 +98,11 @@ def test_several_drives_are_fitted_together(driven, bicycle, nominal):
 def test_intervals_cover_the_truth(driven, bicycle, nominal):
     """Over seeds of driving and noise, two standard deviations hold the truth about as often as they should."""
     truth = {"wheelbase": 2.7, "understeer": 0.002, "steering_offset": 0.004, "steering_delay": 0.11}
-    options = Options(only=tuple(truth), **SHORT)
+    options = Options(only=tuple(truth), max_windows=50)
     start = nominal(bicycle, rear_fraction=0.45, acceleration_scale=0.9, acceleration_offset=0.05)
     covered, widths = [], []
     for seed in range(8):
-        found = identify([driven(bicycle, seconds=25, seed=seed, noise=2.0)], start, options)
+        found = identify([driven(bicycle, seconds=20, seed=seed, noise=2.0)], start, options)
         errors = {name: abs(found.estimates[name].value - value) for name, value in truth.items()}
         covered += [errors[name] < 2 * found.estimates[name].std for name in truth]
         widths += [found.estimates["wheelbase"].std]
@@ -112,15 +112,16 @@ def test_intervals_cover_the_truth(driven, bicycle, nominal):
 
 def test_more_noise_means_wider_intervals(driven, bicycle, nominal):
     quiet, loud = (
-        identify([driven(bicycle, seconds=30, noise=noise)], nominal(bicycle), Options(**SHORT)) for noise in (0.5, 4.0)
+        identify([driven(bicycle, seconds=20, noise=noise)], nominal(bicycle), Options(max_windows=50))
+        for noise in (0.5, 4.0)
     )
     for name in ("wheelbase", "steering_delay"):
         assert loud.estimates[name].std > 2 * quiet.estimates[name].std
 
 
 def test_the_same_seed_gives_the_same_fit(driven, bicycle, nominal):
-    drive, start = driven(bicycle, seconds=40), nominal(bicycle)
-    one, same, other = (identify([drive], start, Options(max_windows=60, seed=seed)) for seed in (3, 3, 4))
+    drive, start = driven(bicycle, seconds=20), nominal(bicycle)
+    one, same, other = (identify([drive], start, Options(max_windows=40, seed=seed)) for seed in (3, 3, 4))
     assert one.estimates == same.estimates
     assert one.statements == same.statements
     assert one.estimates != other.estimates
@@ -161,7 +162,7 @@ def test_a_prior_that_the_driving_denies_is_said_to(driven, bicycle, nominal):
     options = Options(priors={"acceleration_scale": (1.3, 0.02)}, **SHORT)
     found = identify([driven(bicycle)], nominal(bicycle), options)
     (sentence,) = [s for s in found.statements if s.startswith("the prior acceleration_scale")]
-    assert "contradicts the driving, which by itself says 0.9" in sentence
+    assert "contradicts the driving, which by itself says 0.89" in sentence
 
 
 def test_without_a_prior_the_ratio_is_all_that_is_determined(of_bicycle):
@@ -170,8 +171,9 @@ def test_without_a_prior_the_ratio_is_all_that_is_determined(of_bicycle):
 
 
 def test_straight_driving_determines_no_wheelbase(driven, bicycle, nominal):
-    found = identify([driven(bicycle, steering=1e-5)], nominal(bicycle), Options(**SHORT))
-    assert not found.estimates["understeer"].identifiable
+    straight = bicycle.with_parameters({"steering_offset": 0.0})
+    found = identify([driven(straight, steering=1e-5)], nominal(bicycle), Options(**SHORT))
+    assert not found.estimates["wheelbase"].identifiable
     assert not found.estimates["steering_delay"].identifiable
     assert any("not determined" in sentence for sentence in found.statements)
 
@@ -183,7 +185,8 @@ def test_a_late_measurement_is_not_taken_for_a_command(driven, bicycle, nominal)
     segment.action[late:, 0] = segment.action[:-late, 0].copy()
     found = identify([drive], nominal(bicycle), Options(**SHORT))
     assert found.delay_s["steering"] == 0.0
-    assert any("the yaw rate comes 0.3" in s and "no command" in s for s in found.statements)
+    (sentence,) = [s for s in found.statements if s.startswith("the yaw rate comes 0.2")]
+    assert "no command" in sentence
 
 
 def test_a_yaw_rate_that_trails_the_heading_is_not_used(driven, bicycle, nominal):
@@ -206,7 +209,8 @@ def test_fixed_freed_and_bounded_parameters(driven, bicycle, nominal):
     found = identify([driven(bicycle, seconds=30)], nominal(bicycle), options)
     assert found.model.values()["rear_fraction"] == 0.45
     assert "rear_fraction" not in found.estimates
-    assert "steering_lag" in found.estimates
+    assert found.estimates["steering_lag"].value < 0.01  # the car has none
+    assert found.estimates["steering_lag"].identifiable
     assert found.estimates["wheelbase"].value == 2.75
     assert not found.estimates["wheelbase"].identifiable
     assert any("wheelbase ended at its bound of 2.75" in s for s in found.statements)
@@ -234,7 +238,7 @@ def test_options_that_make_no_sense(driven, bicycle, nominal, options, message):
 def test_a_standing_car_tells_nothing(driven, bicycle, nominal):
     drive = driven(bicycle, seconds=20)
     drive.segments[0].state[:, VX] = 0.01
-    with pytest.raises(DataError, match="never reaches .* a standing car tells nothing"):
+    with pytest.raises(DataError, match=r"never reaches .* a standing car tells nothing"):
         identify([drive], nominal(bicycle))
 
 

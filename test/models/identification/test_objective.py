@@ -21,7 +21,7 @@ def windows_of(drive, **changes):
 
 
 def objective_of(model, names, windows, settle=0):
-    scales = {name: 1.0 for name in names}
+    scales = dict.fromkeys(names, 1.0)
     high = np.array([model.table[name].high for name in names])
     return Objective(PredictionErrors(model, settle, STEPS), scales, high, windows)
 

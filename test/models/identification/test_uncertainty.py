@@ -53,7 +53,7 @@ def test_ignoring_that_errors_are_alike_would_be_overconfident():
     rng = np.random.default_rng(1)
     covered = []
     for _ in range(100):
-        residuals, design, blocks, error = regression(rng, shared=0.5)
+        _, design, _, error = regression(rng, shared=0.5)
         naive = np.linalg.inv(design.T @ design)
         covered.append(np.abs(error) < 2 * np.sqrt(np.diag(naive)))
     assert np.mean(covered) < 0.7
