@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from mbrl_ros.cli.recordings import Topic, Topics, reading
-from mbrl_ros.data.doctor import SEVERITIES, Diagnosis, Finding, Severity, examine
+from mbrl_ros.data.doctor import SEVERITIES, Diagnosis, Finding, Severity, examine, write_repaired
+from mbrl_ros.evaluation.doctor_report import write_doctor_report
 
 FailOn = Literal["warning", "error", "never"]
 
@@ -26,6 +27,10 @@ def doctor(
     wheelbase: Annotated[
         float | None, typer.Option(min=0.01, help="of the car, in m: lets the scale of the steering be judged")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="folder for a report with pictures")] = None,
+    repair: Annotated[
+        Path | None, typer.Option(help="folder for a corrected copy of the recording; never overwritten")
+    ] = None,
     fail_on: Annotated[FailOn, typer.Option(help="the least severity that makes the exit status 1")] = "warning",
     json_file: Annotated[Path | None, typer.Option("--json", help="file to write all findings and figures to")] = None,
 ) -> None:
@@ -34,9 +39,10 @@ def doctor(
     Each finding comes with its evidence, what it would do to a model, and the fix. Everything is measured in the
     recording itself, against the poses; nothing is assumed about the car.
 
-    Exit status: 0 healthy (infos at most), 1 warnings or errors found (see --fail-on), 2 nothing could be looked at.
+    Exit status: 0 healthy (infos at most), 1 warnings or errors found (see --fail-on), 2 nothing could be looked at
+    or written. With --repair the recording that was given is still the one that is judged.
 
-    Example: mbrl doctor bags/fast_lap --wheelbase 2.843 --json findings.json
+    Example: mbrl doctor bags/fast_lap --wheelbase 2.843 --report out --repair bags/fast_lap_repaired
     """
     mapping = reading(topic, topics, None, "drop")["mapping"]
     diagnosis = examine(bag, mapping, wheelbase)
@@ -45,6 +51,12 @@ def doctor(
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(diagnosis.as_json(), indent=2) + "\n")
+    changes: tuple[str, ...] = ()
+    if repair is not None:
+        changes = write_repaired(diagnosis, repair)
+        _show_repair(console, repair, changes, examine(repair, mapping, wheelbase))
+    if report is not None:
+        console.print(f"report: {write_doctor_report(diagnosis, report, changes)}", soft_wrap=True, highlight=False)
     raise typer.Exit(exit_status(diagnosis, fail_on))
 
 
@@ -62,9 +74,20 @@ def show(console: Console, diagnosis: Diagnosis) -> None:
         _show_finding(console, finding)
     for note in diagnosis.recording.notes:
         console.print(f"[dim]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
+    _show_verdict(console, diagnosis)
+
+
+def _show_repair(console: Console, target: Path, changes: tuple[str, ...], after: Diagnosis) -> None:
+    for change in changes:
+        console.print(f"[green]repaired[/] {escape(change)}", soft_wrap=True, highlight=False)
+    console.print(f"repaired copy: {target}; what remains in it:", soft_wrap=True, highlight=False)
+    _show_verdict(console, after)
+
+
+def _show_verdict(console: Console, diagnosis: Diagnosis) -> None:
     counts = [(severity, sum(f.severity == severity for f in diagnosis.findings)) for severity in reversed(SEVERITIES)]
     listed = ", ".join(f"[{_COLOURS[s]}]{n} {s}{'s' if n != 1 else ''}[/]" for s, n in counts)
-    console.print(f"[bold]{diagnosis.recording.path.resolve().name}[/]: {listed}", highlight=False)
+    console.print(f"[bold]{escape(diagnosis.recording.path.resolve().name)}[/]: {listed}", highlight=False)
 
 
 def _topics(diagnosis: Diagnosis) -> Table:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from rosbags.interfaces import Connection
+from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys.store import Typestore
 
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.data.bag import message_types
@@ -26,13 +28,15 @@ class BagWriter:
 
     Args:
         path: the folder to make.
+        types: definitions of the messages; by default ``message_types``.
 
     Raises:
         DataError: something is there already.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, types: Typestore | None = None) -> None:
         self.path = Path(path)
+        self.types = types or message_types()
         if self.path.exists():
             raise DataError(f"{self.path}: exists already; recordings are never overwritten")
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,24 +45,35 @@ class BagWriter:
         self._connections: dict[str, Connection] = {}
         self._writer.open()
 
-    def write(self, topic: str, msgtype: str, message: Any, received_ns: int) -> None:
+    def write(
+        self,
+        topic: str,
+        msgtype: str,
+        message: Any,
+        received_ns: int,
+        *,
+        offered_qos_profiles: Sequence[Qos] = (),
+    ) -> None:
         """Add a message.
 
         Args:
             topic: its topic.
-            msgtype: ``package/msg/Name``, one of ``message_types``.
-            message: its CDR bytes as they came over the wire, or an object of ``message_types``.
+            msgtype: ``package/msg/Name``, one of the writer's types.
+            message: its CDR bytes as they came over the wire, or an object of the writer's types.
             received_ns: when it was received [ns]; the header's own stamp stays as it is.
+            offered_qos_profiles: of the topic's publishers; what the topic's first message brings counts.
 
         Raises:
             DataError: the type is unknown, or differs from what the topic carried before.
         """
-        types = message_types()
+        types = self.types
         connection = self._connections.get(topic)
         if connection is None:
             if msgtype not in types.fielddefs:
                 raise DataError(f"topic '{topic}': {msgtype} is no known message type")
-            connection = self._writer.add_connection(topic, msgtype, typestore=types)
+            connection = self._writer.add_connection(
+                topic, msgtype, typestore=types, offered_qos_profiles=offered_qos_profiles
+            )
             self._connections[topic] = connection
         if connection.msgtype != msgtype:
             raise DataError(f"topic '{topic}' carries {connection.msgtype}, got {msgtype}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import re
 from collections.abc import Mapping
@@ -11,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from mbrl_ros.core.layout import STATE
 from mbrl_ros.evaluation import report_pictures as pictures
 from mbrl_ros.evaluation.comparison import BASELINES, BagComparison
+from mbrl_ros.evaluation.picture_style import save_png
 
 _PICTURES = {"errors": pictures.draw_errors, "map": pictures.draw_map, "moments": pictures.draw_moments}
 
@@ -33,9 +31,8 @@ def write_report(comparisons: Mapping[str, BagComparison], folder: str | Path) -
     for name, comparison in comparisons.items():
         images = {}
         for kind, draw in _PICTURES.items():
-            png = _png(draw(comparison))
-            (folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}-{kind}.png").write_bytes(png)
-            images[kind] = base64.b64encode(png).decode()
+            file = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}-{kind}.png"
+            images[kind] = save_png(draw(comparison), folder / file)
         bags.append(_facts(name, comparison) | {"images": images})
     environment = Environment(
         loader=PackageLoader("mbrl_ros.evaluation", "."), autoescape=True, undefined=StrictUndefined
@@ -43,12 +40,6 @@ def write_report(comparisons: Mapping[str, BagComparison], folder: str | Path) -
     path = folder / "report.html"
     path.write_text(environment.get_template("report.html.j2").render(bags=bags), encoding="utf-8")
     return path
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def _facts(name: str, comparison: BagComparison) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from mbrl_ros.core.layout import VX, YAW, YAW_RATE, X, Y
 from mbrl_ros.evaluation.comparison import BagComparison
 from mbrl_ros.evaluation.open_loop import position_errors
+from mbrl_ros.evaluation.picture_style import INK, ROAD, TITLE, plain
 
-_INK, _GRID, _ROAD = "#2e3440", "#d8dce3", "#c3c8d1"
 _MODEL_COLOURS = ("#1f6fb4", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#0b7285")
 _BASELINE_LOOKS = {
     "persistence": ("#b8bfcc", (0, (1, 1.5))),
@@ -82,10 +82,10 @@ def draw_errors(comparison: BagComparison) -> Figure:
             growth.fill_between(time_s, low, high, color=colour, alpha=0.12, linewidth=0)
     _label_ends(growth, comparison, ends)
     growth.set(xlim=(0, time_s[-1]), ylim=(0, 1.08 * top), xlabel="predicted for [s]", ylabel="position error [m]")
-    growth.set_title(f"How far off, by horizon (band: middle half of {lead(comparison)})", **_TITLE)
+    growth.set_title(f"How far off, by horizon (band: middle half of {lead(comparison)})", **TITLE)
     _draw_bars(bars, comparison, shown)
-    _plain(growth)
-    _plain(bars)
+    plain(growth)
+    plain(bars)
     return figure
 
 
@@ -99,7 +99,7 @@ def draw_map(comparison: BagComparison) -> Figure:
     axes = figure.add_subplot()
     windows, name = comparison.windows, lead(comparison)
     for segment in comparison.drive.segments:
-        axes.plot(*segment.state[:, [X, Y]].T, color=_ROAD, linewidth=1.2, zorder=1)
+        axes.plot(*segment.state[:, [X, Y]].T, color=ROAD, linewidth=1.2, zorder=1)
     errors = position_errors(comparison.predicted[name], windows)[:, -1]
     driven = windows.driven[..., [X, Y]].numpy()
     steps = max(1, round(float(np.median(np.diff(windows.time_s))) / windows.dt)) if len(windows) > 1 else 1
@@ -111,7 +111,7 @@ def draw_map(comparison: BagComparison) -> Figure:
     pieces.set_clim(0.0, float(np.percentile(errors[whole], 98)) if whole.any() else 1.0)
     axes.add_collection(pieces)
     bar = figure.colorbar(pieces, ax=axes, fraction=0.03, pad=0.01, aspect=40, extend="max")
-    bar.set_label(f"{name}: position error after {_horizon(comparison):g} s [m]", color=_INK)
+    bar.set_label(f"{name}: position error after {_horizon(comparison):g} s [m]", color=INK)
     bar.outline.set_visible(False)
     for number, moment in enumerate(worst_moments(comparison), start=1):
         axes.annotate(
@@ -122,15 +122,15 @@ def draw_map(comparison: BagComparison) -> Figure:
             fontsize=11,
             fontweight="bold",
             color="white",
-            bbox={"boxstyle": "circle,pad=0.25", "facecolor": _INK, "edgecolor": "white"},
-            arrowprops={"arrowstyle": "-", "color": _INK},
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": INK, "edgecolor": "white"},
+            arrowprops={"arrowstyle": "-", "color": INK},
             zorder=5,
         )
     axes.set_aspect("equal")
     axes.margins(0.05)
     axes.set(xlabel="x [m]", ylabel="y [m]")
-    axes.set_title("Where the errors are (grey: driven, not scored)", **_TITLE)
-    _plain(axes)
+    axes.set_title("Where the errors are (grey: driven, not scored)", **TITLE)
+    plain(axes)
     return figure
 
 
@@ -145,11 +145,8 @@ def draw_moments(comparison: BagComparison) -> Figure:
     for axes, label in zip(grid[:, 0], ("ahead [m]", "speed [m/s]", "yaw rate [rad/s]"), strict=True):
         axes.set_ylabel(label)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=_INK)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=INK)
     return figure
-
-
-_TITLE: dict[str, Any] = {"loc": "left", "color": _INK, "fontsize": 12, "fontweight": "bold"}
 
 
 def _draw_moment(column: np.ndarray, comparison: BagComparison, moment: Moment, shown: list[str], number: int) -> None:
@@ -162,7 +159,7 @@ def _draw_moment(column: np.ndarray, comparison: BagComparison, moment: Moment, 
     for name, states in paths.items():
         offset = states[:, [X, Y]] - driven[0, [X, Y]]
         ahead, left = cos * offset[:, 0] + sin * offset[:, 1], -sin * offset[:, 0] + cos * offset[:, 1]
-        colour, style = (_INK, "-") if name == "driven" else _look(name, comparison)
+        colour, style = (INK, "-") if name == "driven" else _look(name, comparison)
         look = {"color": colour, "linestyle": style, "linewidth": 3.2 if name == "driven" else 1.9}
         look["alpha"] = 0.55 if name == "driven" else 1.0
         path.plot(left, ahead, label=name, **look)
@@ -179,12 +176,12 @@ def _draw_moment(column: np.ndarray, comparison: BagComparison, moment: Moment, 
     path.set_title(
         f"{number}   at {since:.1f} s: {moment.error_m:.2f} m off\n{driven[0, VX]:.1f} m/s, {lateral:.1f} m/s² lateral",
         loc="left",
-        color=_INK,
+        color=INK,
         fontsize=9.5,
     )
     yaw_rate.set_xlabel("after the start [s]")
     for axes in column:
-        _plain(axes)
+        plain(axes)
 
 
 def _draw_bars(axes: Axes, comparison: BagComparison, shown: list[str]) -> None:
@@ -196,9 +193,9 @@ def _draw_bars(axes: Axes, comparison: BagComparison, shown: list[str]) -> None:
             low, high = score.ade_interval_m
             fill = colour if style == "-" else to_rgb(colour) + 0.55 * (1 - np.array(to_rgb(colour)))
             axes.barh(place, score.ade_m, color=fill, height=0.5)
-            axes.plot([low, high], [place, place], color=_INK, linewidth=1.4)
+            axes.plot([low, high], [place, place], color=INK, linewidth=1.4)
             axes.annotate(
-                f"{score.ade_m:.3f}", (high, place), xytext=(6, 0), textcoords="offset points", va="center", color=_INK
+                f"{score.ade_m:.3f}", (high, place), xytext=(6, 0), textcoords="offset points", va="center", color=INK
             )
         else:
             axes.text(0, place, f" {score.diverged} of {score.starts} diverged", va="center", color="#bf3b3b")
@@ -206,7 +203,7 @@ def _draw_bars(axes: Axes, comparison: BagComparison, shown: list[str]) -> None:
     axes.margins(x=0.18)
     axes.set_xlim(left=0)
     axes.set_xlabel("ADE [m]; line: 95 % interval")
-    axes.set_title(f"Mean error over {horizon_s:g} s", **_TITLE)
+    axes.set_title(f"Mean error over {horizon_s:g} s", **TITLE)
 
 
 def _label_ends(axes: Axes, comparison: BagComparison, ends: dict[str, float]) -> None:
@@ -241,15 +238,3 @@ def _look(name: str, comparison: BagComparison) -> tuple[str, Any]:
 
 def _horizon(comparison: BagComparison) -> float:
     return max(score.horizon_s for score in comparison.scores)
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(color=_GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, length=0)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_GRID)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)

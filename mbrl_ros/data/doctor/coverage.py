@@ -8,6 +8,7 @@ import numpy as np
 
 from mbrl_ros.data.doctor.driving import speed_trace
 from mbrl_ros.data.doctor.findings import Finding
+from mbrl_ros.data.doctor.motion import SPAN_S
 from mbrl_ros.data.doctor.recording import Recording
 from mbrl_ros.data.signals import Signals
 
@@ -101,13 +102,13 @@ def coverage_of(recording: Recording) -> Coverage | None:
 def check_coverage(recording: Recording) -> list[Finding]:
     """Standing, too little driving, one speed, one side."""
     coverage = coverage_of(recording)
-    if coverage is None:
-        return []
+    standing, moving_s = (coverage.standing, coverage.moving_s) if coverage else _by_places(recording)
     found = []
-    if coverage.standing > _STANDING_SHARE:
-        found.append(_standing(coverage))
-    if coverage.moving_s < _LEAST_MOVING_S:
-        found.append(_short(coverage))
+    if standing > _STANDING_SHARE:
+        found.append(_standing(standing, moving_s))
+    if moving_s < _LEAST_MOVING_S:
+        found.append(_short(moving_s))
+    if coverage is None or moving_s < _LEAST_MOVING_S:
         return found
     moving = np.abs(coverage.speed) > _STANDING_MPS
     lateral = coverage.lateral[moving & np.isfinite(coverage.lateral)]
@@ -119,6 +120,22 @@ def check_coverage(recording: Recording) -> list[Finding]:
     if high - low < _NARROW * middle:
         found.append(_one_speed(float(low), float(high)))
     return found
+
+
+def _by_places(recording: Recording) -> tuple[float, float]:
+    """Share of standing and seconds of driving by positions alone, where the orientation cannot be used."""
+    pose = recording.sources.get("pose")
+    if pose is None or len(pose) < 2:
+        return 0.0, np.inf
+    trace, time_s = recording.trace(pose, "x", "y"), recording.time_s(pose)
+    middle = np.arange(time_s[0] + SPAN_S / 2, time_s[-1] - SPAN_S / 2, SPAN_S / 2)
+    step = trace.at(middle + SPAN_S / 2) - trace.at(middle - SPAN_S / 2)
+    speed = np.hypot(*step.T) / SPAN_S
+    speed = speed[np.isfinite(speed)]
+    if not len(speed):
+        return 0.0, np.inf
+    standing = float(np.mean(speed < _STANDING_MPS))
+    return standing, float(len(speed) * (1 - standing) * SPAN_S / 2)
 
 
 def check_saturation(recording: Recording) -> list[Finding]:
@@ -170,27 +187,27 @@ def _saturated(signals: Signals, name: str, values: np.ndarray) -> list[Finding]
     ]
 
 
-def _standing(coverage: Coverage) -> Finding:
+def _standing(share: float, moving_s: float) -> Finding:
     return Finding(
         "standstill",
         "warning",
         "",
-        f"the car stands for {100 * coverage.standing:.0f} % of the time ({coverage.moving_s:.0f} s of driving)",
+        f"the car stands for {100 * share:.0f} % of the time ({moving_s:.0f} s of driving)",
         "scores and losses averaged over all rows look better than the driving deserves",
         "score and fit only where it moves (--min-speed), or cut the standing off",
-        coverage.standing,
+        share,
     )
 
 
-def _short(coverage: Coverage) -> Finding:
+def _short(moving_s: float) -> Finding:
     return Finding(
         "little_driving",
         "warning",
         "",
-        f"only {coverage.moving_s:.1f} s of driving",
+        f"only {moving_s:.1f} s of driving",
         "too little to fit a car and to hold anything out",
         f"record more: {_LEAST_MOVING_S:g} s at the very least, some minutes for a learned model",
-        coverage.moving_s,
+        moving_s,
         "s",
     )
 

@@ -16,7 +16,7 @@ from mbrl_ros.data.doctor.spans import Trace
 from mbrl_ros.data.doctor.turning import IMU
 from mbrl_ros.data.signals import Signals
 
-_LAGS_S = np.arange(-50, 201) * 0.01
+_LAGS_S = np.arange(-200, 51) * 0.01  # filters delay by seconds, and nothing measures ahead
 _EXPLAINED = 0.5
 _CHANGING_MPS2 = 0.1  # rms of the speed's rate below which there is nothing to compare
 _SCALE = 0.15
@@ -26,7 +26,7 @@ _COMMANDED = 0.3  # by which a driven speed may differ from the commanded one
 
 
 def speed_trace(recording: Recording) -> Trace | None:
-    """Forward speed over time: the velocity's where it agrees with the poses, otherwise the poses' own."""
+    """Forward speed over time: the velocity's, scaled to the poses, where it agrees with them; otherwise theirs."""
     motion, velocity = recording.motion, recording.sources.get("velocity")
     if motion is None:
         return None
@@ -36,23 +36,31 @@ def speed_trace(recording: Recording) -> Trace | None:
         means = motion.mean(trace)[:, 0]
         known = np.isfinite(means) & np.isfinite(by_poses) & motion.moving
         if known.sum() > 40 and np.corrcoef(means[known], by_poses[known])[0, 1] > 0.8:
-            return trace
+            scale = float(means[known] @ by_poses[known] / (means[known] @ means[known]))
+            return Trace(trace.time_s, scale * trace.values)
     known = np.isfinite(by_poses)
     return Trace(motion.centre_s[known], by_poses[known, None]) if known.sum() > 40 else None
 
 
 def check_acceleration(recording: Recording) -> list[Finding]:
     """Sign, unit, scale and lag of the measured longitudinal acceleration."""
+    fit = fit_acceleration(recording)
+    return _judged(recording.sources["acceleration"], fit) if fit else []
+
+
+def fit_acceleration(recording: Recording) -> LagFit | None:
+    """The speed's rate by the measured acceleration and a constant; None where there is nothing to fit.
+
+    The accelerometer of an Imu is looked at with its other axes.
+    """
     signals, motion, speed = recording.sources.get("acceleration"), recording.motion, speed_trace(recording)
     if signals is None or motion is None or speed is None or signals.msgtype == IMU:
-        return []
-    if not signals.filled("acceleration"):
-        return []
+        return None
     rate = motion.while_moving(motion.change(speed)[:, 0])
-    if not np.any(np.isfinite(rate)) or np.sqrt(np.nanmean(rate**2)) < _CHANGING_MPS2:
-        return []
-    fit = fit_lag(rate, _and_one(motion, recording.trace(signals, "acceleration")), _LAGS_S[::-1] * -1)
-    return _judged(signals, fit) if fit else []
+    changing = np.any(np.isfinite(rate)) and np.sqrt(np.nanmean(rate**2)) > _CHANGING_MPS2
+    if not changing or not signals.filled("acceleration"):
+        return None
+    return fit_lag(rate, _and_one(motion, recording.trace(signals, "acceleration")), _LAGS_S)
 
 
 def _judged(signals: Signals, fit: LagFit) -> list[Finding]:

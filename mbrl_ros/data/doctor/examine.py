@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from mbrl_ros.data.doctor.clocks import Latency, check_clocks, latency
+from mbrl_ros.data.doctor.copies import check_copied_yaw_rate
 from mbrl_ros.data.doctor.coverage import QUANTILES, Coverage, check_coverage, check_saturation, coverage_of
 from mbrl_ros.data.doctor.driving import check_acceleration, check_drive_command
+from mbrl_ros.data.doctor.evidence import Evidence, evidence_of
 from mbrl_ros.data.doctor.findings import SEVERITIES, Finding, Severity, worst
 from mbrl_ros.data.doctor.imu import check_imu
-from mbrl_ros.data.doctor.rates import Rhythm, check_rates, rhythm
+from mbrl_ros.data.doctor.rates import Rhythm, check_rates, rhythm_in
 from mbrl_ros.data.doctor.recording import Recording, read_recording
 from mbrl_ros.data.doctor.reference import check_reference_point
 from mbrl_ros.data.doctor.sources import check_same_signals, check_sources
 from mbrl_ros.data.doctor.stamps import check_damage, check_stamps
 from mbrl_ros.data.doctor.steering import check_steering
-from mbrl_ros.data.doctor.turning import check_copied_yaw_rate, check_yaw_rate
+from mbrl_ros.data.doctor.turning import check_yaw_rate
 from mbrl_ros.data.doctor.values import check_covariances, check_jumps, check_stuck, check_tilt, check_values
 from mbrl_ros.data.doctor.velocity import check_velocity
 from mbrl_ros.data.topics import TopicMapping
@@ -54,7 +56,12 @@ CAUSES = {
     "copied_yaw_rate": ("yaw_rate_lag", "yaw_rate_scale", "yaw_rate_contradicts"),
     "clock_offset": ("yaw_rate_lag", "velocity_lag", "yaw_rate_contradicts", "response_precedes"),
     "future_stamps": ("yaw_rate_lag", "velocity_lag", "yaw_rate_contradicts", "response_precedes"),
+    "steering_unit": ("steering_topics_differ",),
+    "steering_scale": ("steering_topics_differ",),
+    "two_reference_points": ("reference_point",),
+    "stuck": ("pose_jumps",),
     "acceleration_lag": ("acceleration_scale",),  # a filter that delays also flattens
+    "clock_drift": ("yaw_rate_lag", "velocity_lag", "response_precedes"),
     "imu_tilted": ("yaw_rate_contradicts", "yaw_rate_scale", "yaw_rate_lag"),
 }
 """Findings that explain others on the same topic, which are then left out."""
@@ -106,6 +113,12 @@ class Diagnosis:
     coverage: Coverage | None
 
     @property
+    def evidence(self) -> Evidence | None:
+        """What the findings about motion are read off, None where no pose says."""
+        with np.errstate(all="ignore"):
+            return evidence_of(self.recording)
+
+    @property
     def worst(self) -> Severity | None:
         """The highest severity, None where nothing was found."""
         return worst(list(self.findings))
@@ -153,7 +166,7 @@ def examine(path: str | Path, mapping: TopicMapping | None = None, wheelbase_m: 
     found = _without_consequences(found)
     found.sort(key=lambda finding: -SEVERITIES.index(finding.severity))
     facts = tuple(
-        TopicFacts(topic, log.msgtype, len(log), tuple(recording.feeds(topic)), rhythm(log), latency(log))
+        TopicFacts(topic, log.msgtype, len(log), tuple(recording.feeds(topic)), rhythm_in(recording, log), latency(log))
         for topic, log in sorted(recording.topics.items())
     )
     return Diagnosis(recording, tuple(found), facts, covered)

@@ -69,6 +69,11 @@ def rhythm(log: TopicLog, longest_s: float = _GAP_S) -> Rhythm | None:
     )
 
 
+def rhythm_in(recording: Recording, log: TopicLog) -> Rhythm | None:
+    """The same, by what the topic feeds: commands are held for longer than measurements are bridged."""
+    return rhythm(log, _HOLD_S if recording.feeds(log.topic) == ["command"] else _GAP_S)
+
+
 def _lost(steps: np.ndarray) -> tuple[float, float]:
     """Share of messages missing from a regular clock, and its period; 0 where there is no regular clock."""
     shortest = float(np.percentile(steps, 5))
@@ -88,7 +93,7 @@ def check_rates(recording: Recording) -> list[Finding]:
     for log in recording.topics.values():
         feeds = recording.feeds(log.topic)
         only_command = feeds == ["command"]
-        measured = rhythm(log, _HOLD_S if only_command else _GAP_S)
+        measured = rhythm_in(recording, log)
         if measured is None or not len(log.stamp_ns):
             continue
         used = bool(feeds)

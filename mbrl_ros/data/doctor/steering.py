@@ -9,14 +9,16 @@ import numpy as np
 from mbrl_ros.data.doctor.fields import steering_path
 from mbrl_ros.data.doctor.findings import Finding
 from mbrl_ros.data.doctor.lag import LagFit, fit_lag
+from mbrl_ros.data.doctor.lever import fit_lever
 from mbrl_ros.data.doctor.motion import LAGS_S, MATTERS_S, Motion
 from mbrl_ros.data.doctor.recording import Recording
 from mbrl_ros.data.doctor.repairs import Scale
 from mbrl_ros.data.doctor.spans import Trace
-from mbrl_ros.data.signals import LARGEST, Signals
+from mbrl_ros.data.signals import Signals
 
 _EXPLAINED = 0.3  # share of the turning that steering must explain before its sign means anything
 _OFFSET_RAD = 0.005
+_LARGEST_RAD, _DEGREES = 0.8, 1.0
 _LIKELY_M = ((0.08, 0.7), (1.0, 4.2))  # wheelbases of model cars, and of karts to the longest limousines
 _KNOWN = 0.1  # by which a wheelbase may differ from the one that was told
 _SAME = 0.1  # by which the two steering topics may differ in scale
@@ -29,17 +31,16 @@ class SteeringFit:
     Args:
         signals: whose steering angle.
         fit: of ``turn rate = c0 v u + c1 v^3 u + c2 v``, by lag.
-        degrees: whether the angle was taken to be in degrees.
+        degrees: whether the angle is in degrees.
     """
 
     signals: Signals
     fit: LagFit
-    degrees: bool
+    degrees: bool = False
 
-    @property
-    def sign(self) -> float:
-        """1 where a positive angle turns the car to the left, -1 where it turns it to the right."""
-        return float(np.sign(self.fit.coefficients[0]))
+    def trace(self, recording: Recording) -> Trace:
+        """Tangent of the angle over time, as it was fitted."""
+        return _tangent(recording, self.signals, self.degrees)
 
     @property
     def wheelbase_m(self) -> float:
@@ -67,18 +68,54 @@ def fit_steering(recording: Recording, quantity: str) -> SteeringFit | None:
     motion, signals = recording.motion, recording.sources.get(quantity)
     if motion is None or signals is None or not signals.filled("steering_angle"):
         return None
-    angle = signals.columns["steering_angle"]
-    degrees = bool(np.mean(np.abs(angle) > LARGEST["steering_angle"]) > 0.02)
-    tangents = np.tan(np.radians(angle) if degrees else angle)[:, None]
-    tangent = Trace(recording.time_s(signals), tangents, held=quantity == "command")
+    fit = _fit_angle(motion, _tangent(recording, signals, degrees=False))
+    if fit is None:
+        return None
+    steering = SteeringFit(signals, fit)
+    if _in_degrees(recording, motion, steering):
+        converted = _fit_angle(motion, _tangent(recording, signals, degrees=True))
+        return SteeringFit(signals, converted or fit, degrees=True)
+    return steering
+
+
+def _tangent(recording: Recording, signals: Signals, degrees: bool) -> Trace:
+    """Far beyond what road wheels turn to, the tangent of something else says nothing: the angle itself."""
+    angle = np.radians(signals.columns["steering_angle"]) if degrees else signals.columns["steering_angle"]
+    large = float(np.percentile(np.abs(angle), 98)) > _LARGEST_RAD
+    values = angle if large else np.tan(angle)
+    return Trace(recording.time_s(signals), values[:, None], held=signals is recording.sources.get("command"))
+
+
+def _fit_angle(motion: Motion, trace: Trace) -> LagFit | None:
     speed = motion.body.real
 
     def regressors(lag: float) -> np.ndarray:
-        u = motion.mean(tangent, lag)[:, 0]
+        u = motion.mean(trace, lag)[:, 0]
         return np.stack([speed * u, speed**3 * u, speed], axis=1)
 
-    fit = fit_lag(motion.while_moving(motion.turn_rate), regressors, LAGS_S)
-    return SteeringFit(signals, fit, degrees) if fit else None
+    return fit_lag(motion.while_moving(motion.turn_rate), regressors, LAGS_S)
+
+
+def _in_degrees(recording: Recording, motion: Motion, steering: SteeringFit) -> bool:
+    """Whether the turning shows the wheelbase of a car only where the angles are taken to be in degrees.
+
+    Where the wheelbase is not known, the point that the poses describe must lie on a car of that length: on a
+    small car it would not, if what was recorded is the angle of a big car's steering wheel.
+    """
+    length, known = steering.wheelbase_m * np.pi / 180, recording.wheelbase_m
+    if steering.fit.explained < _EXPLAINED or np.abs(steering.signals.columns["steering_angle"]).max() < _DEGREES:
+        return False
+    if known is not None:
+        return abs(length / known - 1) < 0.25
+    if likely_wheelbase(steering.wheelbase_m) or not likely_wheelbase(length, 0.1 * length):
+        return False
+    lever = fit_lever(motion, motion.body.imag)
+    return lever is None or lever.metres - 3 * lever.std_m < 1.2 * length
+
+
+def likely_wheelbase(length_m: float, slack_m: float = 0.0) -> bool:
+    """Whether cars of that wheelbase are built, big or small, to within ``slack_m`` [m]."""
+    return any(low - slack_m <= length_m <= high + slack_m for low, high in _LIKELY_M)
 
 
 def check_steering(recording: Recording) -> list[Finding]:
@@ -120,7 +157,7 @@ def _sign(steering: SteeringFit) -> list[Finding]:
 def _scale(recording: Recording, steering: SteeringFit) -> list[Finding]:
     topic, path = steering.signals.topic, steering_path(steering.signals.msgtype)
     length, std, known = steering.wheelbase_m, steering.wheelbase_std_m, recording.wheelbase_m
-    if steering.degrees or _in_degrees(length, known):
+    if steering.degrees:
         largest = float(np.abs(steering.signals.columns["steering_angle"]).max())
         return [
             Finding(
@@ -128,7 +165,7 @@ def _scale(recording: Recording, steering: SteeringFit) -> list[Finding]:
                 "error",
                 topic,
                 f"steering angles reach {largest:.3g}, and taken as radians they would show a wheelbase of "
-                f"{length * (57.3 if steering.degrees else 1):.0f} m: they are in degrees",
+                f"{length * 180 / np.pi:.0f} m: they are in degrees",
                 "a model steers 57 times too much or too little",
                 "ROS messages carry radians (REP-103); convert in the driver, or with --repair",
                 largest,
@@ -139,7 +176,7 @@ def _scale(recording: Recording, steering: SteeringFit) -> list[Finding]:
     if known is not None:
         wrong, expected = abs(length / known - 1) > _KNOWN + 3 * std / known, f"the wheelbase is {known:.3f} m"
     else:
-        wrong = not any(low - 3 * std <= length <= high + 3 * std for low, high in _LIKELY_M)
+        wrong = not likely_wheelbase(length, 3 * std)
         expected = "no car has that wheelbase"
     if not wrong:
         return []
@@ -159,13 +196,6 @@ def _scale(recording: Recording, steering: SteeringFit) -> list[Finding]:
             Scale(topic, ((path, factor),), "the wheelbase that it showed was another") if factor else None,
         )
     ]
-
-
-def _in_degrees(length_m: float, known_m: float | None) -> bool:
-    turns = np.pi / 180
-    if known_m is not None:
-        return abs(length_m * turns / known_m - 1) < 0.2
-    return length_m > 3 * _LIKELY_M[-1][1] and any(low <= length_m * turns <= high for low, high in _LIKELY_M)
 
 
 def _offset(steering: SteeringFit) -> list[Finding]:

@@ -190,7 +190,7 @@ def _tilted(recording: Recording, signals: Signals, tilt: float) -> Finding:
             if forward
             else ""
         ),
-        "its yaw is no heading, its x no forward, its z rate no yaw rate: what a model takes for motion is another axis",
+        "its yaw is no heading, its x no forward, its z rate no yaw rate: a model takes other axes for motion",
         "x forward, y left, z up (REP-103): rotate poses, twists and Imu into base_link by the mounting's transform",
         tilt,
         "deg",
