@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -100,6 +101,7 @@ def demo(
 
     Example: mbrl demo --out runs/demo --json runs/demo.json
     """
+    torch.set_num_threads(1)  # the fit's tensors are small: on a busy machine a second thread is mostly waited for
     console = Console()
     setting = _setting(console, out, seed, real_time_factor)
     nominal = passport.from_bytes(*passport.to_bytes(build_for(setting.vehicle, "kinematic_bicycle", dt=0.02)))
