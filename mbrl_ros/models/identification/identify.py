@@ -189,11 +189,16 @@ def _fit_bicycle(
     start = _best_delay(start, knowledge, options, evidence)
     found = evidence.coarse.run(start, knowledge, iterations=12, progress=step)
     found = evidence.full.run(found.model, knowledge, rounds=1, progress=step)
-    well_mounted = {name for name in SENSORS if name in names and not _significant(name, found, knowledge)}
-    defaults = {name: found.model.table[name].default for name in well_mounted - options.priors.keys()}
-    knowledge = knowledge.without(defaults)
-    found = replace(found, model=found.model.with_parameters(defaults))
-    return evidence.full.run(found.model, knowledge, progress=step), knowledge
+    model, knowledge = _without_idle_sensors(found, knowledge, options)
+    return evidence.full.run(model, knowledge, progress=step), knowledge
+
+
+def _without_idle_sensors(fit: Fit, knowledge: Knowledge, options: Options) -> tuple[ParametricModel, Knowledge]:
+    """The fitted model with its sensors mounted as they should be where the fit says nothing else; and the rest."""
+    idle = {name for name in SENSORS if name in knowledge.names and not _significant(name, fit, knowledge)}
+    idle -= options.asked
+    defaults = {name: fit.model.table[name].default for name in idle}
+    return fit.model.with_parameters(defaults), knowledge.without(idle)
 
 
 def _significant(name: str, fit: Fit, knowledge: Knowledge) -> bool:
@@ -236,8 +241,13 @@ def _fit_single_track(
         evidence.coarse.run(start, knowledge, rounds=1, iterations=10, scale=scale, progress=step) for start in starts
     ]
     best = min(found, key=lambda fit: fit.cost).model
-    fit = evidence.full.run(best, knowledge, progress=_within(tell, "single-track fit", 0.4, 0.8))
-    if held == names:
+    step = _within(tell, "single-track fit", 0.4, 0.8)
+    fit = evidence.full.run(best, knowledge, progress=step)
+    best, fewer = _without_idle_sensors(fit, knowledge, options)  # what looked turned may have been slip
+    if fewer.names != knowledge.names:
+        names = tuple(name for name in names if name in fewer.names or name not in SENSORS)
+        fit, knowledge = evidence.full.run(best, fewer, rounds=1, scale=fit.scale, progress=step), fewer
+    if len(knowledge.names) == len(names):
         return fit, knowledge
     more = _knowledge(model, names, options)
     step = _within(tell, "friction", 0.8, 1.0)

@@ -15,6 +15,7 @@ from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.models.parametric.single_track import GRAVITY
 
 _SIGNIFICANT = 3.0  # standard deviations
+_DOUBTFUL = 2.0  # from where on a recorded angle is not called that of the road wheels
 _OUTLYING = 0.01  # share of predictions worth a sentence
 _TYRES = ("friction", "shape", "curvature")
 
@@ -56,7 +57,7 @@ def about_wheelbase(
     if wheelbase is not None and scale is not None and "wheelbase" in priors:
         known, std = priors["wheelbase"]
         text = f"with wheelbase {known:.3f} ± {std:.3f} m the steering scale is {scale.value:.3f} ± {scale.std:.3f}"
-        if abs(scale.value - 1.0) > _SIGNIFICANT * scale.std:
+        if abs(scale.value - 1.0) > _DOUBTFUL * scale.std:
             return [
                 f"{text}, which contradicts a recorded road wheel angle: either the recorded angle times "
                 f"{scale.value:.3f} is the angle of the road wheels, or the wheelbase that acts is "
