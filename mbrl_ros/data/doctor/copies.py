@@ -16,7 +16,7 @@ from mbrl_ros.data.doctor.spans import Trace
 from mbrl_ros.data.doctor.turning import IMU
 from mbrl_ros.data.signals import Signals
 
-_EXACT = 0.99  # share of a turn rate that steering explains where it was computed from it
+_EXACT = 0.98  # share of a turn rate that steering explains where it was computed from it
 _CLOSER = 4.0  # times, in squares, that it is closer to the steering than to how the car turned
 _LAGS_S = np.arange(-20, 21) * 0.02
 _LATER_S = 0.02

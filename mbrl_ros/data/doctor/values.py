@@ -12,6 +12,7 @@ from mbrl_ros.data.resampling import runs
 from mbrl_ros.data.signals import QUATERNION, Signals
 
 _STUCK_S = 0.5
+_DRIVEN_M = 0.06  # in 0.2 s, both before and after
 _JUMP = 12.0  # robust standard deviations
 _JUMP_M, _JUMP_S = 0.3, 0.1
 _COVARIANCES = ("pose_covariance", "twist_covariance", "gyro_covariance", "acceleration_covariance")
@@ -76,7 +77,7 @@ def _moved(recording: Recording, signals: Signals, start_s: float, end_s: float)
         return False
     ends = before.at(np.array([start_s - 0.2, start_s, end_s, end_s + 0.2]))
     steps = np.hypot(*(ends[1::2] - ends[::2]).T)
-    return bool(np.nanmin(steps, initial=np.inf) > 0.06)
+    return bool(np.isfinite(steps).all() and steps.min() > _DRIVEN_M)
 
 
 def _stuck(signals: Signals, moved: list[tuple[float, float]]) -> Finding:
