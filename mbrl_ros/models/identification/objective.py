@@ -27,6 +27,9 @@ _RELATIVE_STEP = 1e-6  # of a parameter's scale, for derivatives in float64
 class PredictionErrors(torch.nn.Module):
     """Errors of rollouts from every window's start, at chosen steps.
 
+    Distance along and speed are those of free rollouts. The other errors are taken at the recorded speed, to which
+    vx is set after each step: a drive train that the model cannot follow would otherwise bend the wheelbase.
+
     The model's parameters may be scalars, or [R, 1] to evaluate R sets of them at once.
 
     Args:
