@@ -25,7 +25,7 @@ build: setup
 	@tools/build.sh
 
 test: build
-	@tools/run.sh python -m pytest $(ARGS)
+	@tools/test.sh $(ARGS)
 
 demo: build
 	@tools/run.sh mbrl demo $(ARGS)
