@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mbrl_ros.cli.recordings import Topic, Topics, reading
+from mbrl_ros.core.layout import ReferencePoint
 from mbrl_ros.data.doctor import SEVERITIES, Diagnosis, Finding, Severity, examine, write_repaired
 from mbrl_ros.evaluation.doctor_report import write_doctor_report
 
@@ -26,6 +27,9 @@ def doctor(
     topics: Topics = None,
     wheelbase: Annotated[
         float | None, typer.Option(min=0.01, help="of the car, in m: lets the scale of the steering be judged")
+    ] = None,
+    reference_point: Annotated[
+        ReferencePoint | None, typer.Option(help="the point that the poses describe, where it is known")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="folder for a report with pictures")] = None,
     repair: Annotated[
@@ -45,7 +49,7 @@ def doctor(
     Example: mbrl doctor bags/fast_lap --wheelbase 2.843 --report out --repair bags/fast_lap_repaired
     """
     mapping = reading(topic, topics, None, "drop")["mapping"]
-    diagnosis = examine(bag, mapping, wheelbase)
+    diagnosis = examine(bag, mapping, wheelbase, reference_point)
     console = Console()
     show(console, diagnosis)
     if json_file is not None:
@@ -54,7 +58,7 @@ def doctor(
     changes: tuple[str, ...] = ()
     if repair is not None:
         changes = write_repaired(diagnosis, repair)
-        _show_repair(console, repair, changes, examine(repair, mapping, wheelbase))
+        _show_repair(console, repair, changes, examine(repair, mapping, wheelbase, reference_point))
     if report is not None:
         console.print(f"report: {write_doctor_report(diagnosis, report, changes)}", soft_wrap=True, highlight=False)
     raise typer.Exit(exit_status(diagnosis, fail_on))

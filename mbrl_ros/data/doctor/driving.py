@@ -20,26 +20,33 @@ _LAGS_S = np.arange(-200, 51) * 0.01  # filters delay by seconds, and nothing me
 _EXPLAINED = 0.5
 _CHANGING_MPS2 = 0.1  # rms of the speed's rate below which there is nothing to compare
 _SCALE = 0.15
-_GRAVITY = 9.80665
+_GRAVITY, _IN_G = 9.80665, 0.35  # filters flatten what is in g as well
+_FEWEST, _ALIKE = 40, 0.8
 _DRIVEN = {"speed": "speed", "acceleration": "speed's rate"}
 _COMMANDED = 0.3  # by which a driven speed may differ from the commanded one
 
 
 def speed_trace(recording: Recording) -> Trace | None:
-    """Forward speed over time: the velocity's, scaled to the poses, where it agrees with them; otherwise theirs."""
+    """Forward speed over time, scaled to the poses where it is recorded and agrees with them; otherwise theirs.
+
+    A velocity in another frame, or turned, still has the right magnitude.
+    """
     motion, velocity = recording.motion, recording.sources.get("velocity")
     if motion is None:
         return None
     by_poses = motion.body.real
-    if velocity is not None and velocity.filled("vx"):
-        trace = recording.trace(velocity, "vx")
-        means = motion.mean(trace)[:, 0]
-        known = np.isfinite(means) & np.isfinite(by_poses) & motion.moving
-        if known.sum() > 40 and np.corrcoef(means[known], by_poses[known])[0, 1] > 0.8:
-            scale = float(means[known] @ by_poses[known] / (means[known] @ means[known]))
-            return Trace(trace.time_s, scale * trace.values)
     known = np.isfinite(by_poses)
-    return Trace(motion.centre_s[known], by_poses[known, None]) if known.sum() > 40 else None
+    candidates = []
+    if velocity is not None and velocity.filled("vx", "vy"):
+        vx, vy = velocity.columns["vx"], velocity.columns["vy"]
+        candidates = [Trace(recording.time_s(velocity), column[:, None]) for column in (vx, np.hypot(vx, vy))]
+    for trace in candidates:
+        means = motion.mean(trace)[:, 0]
+        both = known & np.isfinite(means) & motion.moving
+        if both.sum() > _FEWEST and np.corrcoef(means[both], by_poses[both])[0, 1] > _ALIKE:
+            scale = float(means[both] @ by_poses[both] / (means[both] @ means[both]))
+            return Trace(trace.time_s, scale * trace.values)
+    return Trace(motion.centre_s[known], by_poses[known, None]) if known.sum() > _FEWEST else None
 
 
 def check_acceleration(recording: Recording) -> list[Finding]:
@@ -95,7 +102,7 @@ def _judged(signals: Signals, fit: LagFit) -> list[Finding]:
                 Scale(topic, ((path, -1.0),), "backward was positive before"),
             )
         )
-    elif abs(slope / _GRAVITY - 1) < 0.15 + 3 * std / _GRAVITY:
+    elif abs(slope / _GRAVITY - 1) < _IN_G:
         found.append(
             Finding(
                 "acceleration_unit",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mbrl_ros.core.layout import ReferencePoint
 from mbrl_ros.data.doctor.clocks import Latency, check_clocks, latency
 from mbrl_ros.data.doctor.copies import check_copied_yaw_rate
 from mbrl_ros.data.doctor.coverage import QUANTILES, Coverage, check_coverage, check_saturation, coverage_of
@@ -148,18 +149,24 @@ class Diagnosis:
         }
 
 
-def examine(path: str | Path, mapping: TopicMapping | None = None, wheelbase_m: float | None = None) -> Diagnosis:
+def examine(
+    path: str | Path,
+    mapping: TopicMapping | None = None,
+    wheelbase_m: float | None = None,
+    reference_point: ReferencePoint | None = None,
+) -> Diagnosis:
     """Look at a recording with every check.
 
     Args:
         path: rosbag2 folder or storage file, or ROS 1 ``.bag``.
         mapping: topics by quantity, chosen by content where it says nothing.
         wheelbase_m: of the car, where it is known: it lets the scale of the steering be judged.
+        reference_point: that the poses describe, where it is known: what the poses show is held to it.
 
     Raises:
         DataError: see `read_recording`.
     """
-    recording = read_recording(path, mapping, wheelbase_m)
+    recording = read_recording(path, mapping, wheelbase_m, reference_point)
     with np.errstate(all="ignore"):
         found = [finding for check in CHECKS for finding in check(recording)]
         covered = coverage_of(recording)

@@ -14,6 +14,7 @@ from rosbags.typesys.store import Typestore
 
 from mbrl_ros.core.angles import yaw_from_quaternion
 from mbrl_ros.core.errors import DataError
+from mbrl_ros.core.layout import ReferencePoint
 from mbrl_ros.data.bag import message_types, open_bag
 from mbrl_ros.data.doctor.motion import Motion
 from mbrl_ros.data.doctor.order import in_order
@@ -23,7 +24,7 @@ from mbrl_ros.data.topics import TopicMapping, feeds
 
 _HEADER = "std_msgs/msg/Header"
 _FEWEST, _SHORTEST_S, _UPRIGHT_DEG = 50, 5.0, 45.0
-_GLITCHES = 0.02
+_BEYOND_UNITS = 100.0  # times
 
 
 def _filled(covariance: Any) -> float:
@@ -94,16 +95,15 @@ class TopicLog:
     def bad_values(self) -> dict[str, np.ndarray]:
         """[N] bool rows whose values cannot be true, by what is wrong with them.
 
-        A magnitude that is too large more often than once in fifty is no glitch but another unit, and kept.
+        A magnitude that no car reaches is a glitch where it stands out from its neighbours in time, or is beyond any
+        unit; otherwise it is another unit, and kept.
         """
         found = {}
         for name in DECODERS[self.msgtype][0] if self.columns else ():
             column = self.columns[name]
             found[f"{name} is not finite"] = ~np.isfinite(column) & ~self.undecodable
             if name in LARGEST:
-                absurd = np.abs(column) > LARGEST[name]
-                if absurd.mean() <= _GLITCHES:
-                    found[f"{name} is beyond {LARGEST[name]:g}"] = absurd
+                found[f"{name} is beyond {LARGEST[name]:g}"] = _glitches(column, LARGEST[name])
         if set(QUATERNION) <= set(self.columns):
             norm = np.sqrt(sum(self.columns[name] ** 2 for name in QUATERNION))
             found["the orientation is no unit quaternion"] = np.abs(norm - 1) > 0.01
@@ -148,6 +148,7 @@ class Recording:
         damage: why reading ended early, empty where it did not.
         unclear: why a quantity has no source though several topics give it, empty where that is not so.
         wheelbase_m: told by the user, None where it is not known.
+        reference_point: told by the user, None where it is not known.
     """
 
     path: Path
@@ -157,6 +158,7 @@ class Recording:
     damage: str = ""
     unclear: str = ""
     wheelbase_m: float | None = None
+    reference_point: ReferencePoint | None = None
     signals: dict[str, Signals] = field(default_factory=dict)
 
     @cached_property
@@ -208,7 +210,10 @@ class Recording:
 
 
 def read_recording(
-    path: str | Path, mapping: TopicMapping | None = None, wheelbase_m: float | None = None
+    path: str | Path,
+    mapping: TopicMapping | None = None,
+    wheelbase_m: float | None = None,
+    reference_point: ReferencePoint | None = None,
 ) -> Recording:
     """Everything that can be read of a recording.
 
@@ -216,6 +221,7 @@ def read_recording(
         path: rosbag2 folder or storage file, or ROS 1 ``.bag``.
         mapping: topics by quantity, chosen by content where it says nothing.
         wheelbase_m: of the car, where it is known.
+        reference_point: that the poses describe, where it is known.
 
     Raises:
         DataError: nothing is there, it cannot be opened, it holds no messages, or a topic that was asked for is not
@@ -235,7 +241,18 @@ def read_recording(
             raise
         sources, notes = feeds(signals, mapping.model_copy(update={"command": "none"}), str(path))
         unclear = str(error)
-    return Recording(Path(path), topics, sources, tuple(notes), damage, unclear, wheelbase_m, signals)
+    return Recording(Path(path), topics, sources, tuple(notes), damage, unclear, wheelbase_m, reference_point, signals)
+
+
+def _glitches(column: np.ndarray, largest: float) -> np.ndarray:
+    """[N] bool: values beyond ``largest`` that are alone in it."""
+    size = np.abs(column)
+    absurd = size > largest
+    if not absurd.any():
+        return absurd
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(np.nan_to_num(column), 2, mode="edge"), 5)
+    alone = np.abs(column - np.median(around, axis=1)) > size / 2
+    return absurd & (alone | (size > _BEYOND_UNITS * largest))
 
 
 @dataclass

@@ -52,7 +52,8 @@ def _by_twist(recording: Recording, motion: Motion) -> Lever | None:
 
 
 def _point(recording: Recording, topic: str, lever: Lever, wheelbase: float | None) -> list[Finding]:
-    told = recording.signals[topic].reference_point
+    recorded = recording.signals[topic].reference_point
+    told = recording.reference_point or recorded
     if wheelbase is None:
         return []
     share, std = lever.metres / wheelbase, lever.std_m / wheelbase
@@ -70,8 +71,8 @@ def _point(recording: Recording, topic: str, lever: Lever, wheelbase: float | No
     if beyond:
         fix = "look for an antenna's lever arm or a heading that is taken from the path; transform poses to base_link"
     if contradicted:
-        evidence += f", yet the recording says {told}"
-        fix = "correct the label or the transform of the estimator that wrote it"
+        evidence += f", yet {'the recording says' if told == recorded else '--reference-point says'} {told}"
+        fix = "correct the label, or the transform of the estimator that wrote the poses"
     return [
         Finding(
             "reference_point",

@@ -20,6 +20,7 @@ _UNEXPLAINED = 0.3  # share of the motion that the best frame may leave
 _ANGLE_RAD = np.radians(5.0)
 _SCALE = 0.02
 _UNITS = {3.6: "km/h", 2.23694: "mph", 1.94384: "knots", 3.28084: "ft/s", 0.001: "km/s", 1000.0: "mm/s", 100.0: "cm/s"}
+_UNIT = 0.12  # by which wheels may slip beside another unit
 _SLOWEST_MPS = 0.02
 
 
@@ -184,7 +185,7 @@ def _scaled(signals: Signals, motion: Motion, fit: FrameFit) -> list[Finding]:
             )
         ]
     factor = 1 / fit.scale
-    unit = next((u for u in _UNITS if abs(factor / u - 1) < 0.03 + 3 * fit.scale_std / fit.scale), None)
+    unit = next((u for u in _UNITS if abs(factor / u - 1) < _UNIT), None)
     if unit is not None:
         return [
             Finding(

@@ -205,6 +205,20 @@ def _lossy(share: float, seed: int = 3) -> Callable[[int, Any], Any]:
     return lambda place, message: None if place > 1 and rng.random() < share else message
 
 
+def _from_steering() -> Callable[[int, Any], Any]:
+    """The yaw rate of a motor controller: computed from the newest command."""
+    newest = [0.0]
+
+    def change(_: int, message: Any) -> Any:
+        if hasattr(message, "drive"):
+            newest[0] = message.drive.steering_angle
+        else:
+            message.twist.twist.angular.z = message.twist.twist.linear.x * np.tan(newest[0]) / WHEELBASE
+        return message
+
+    return change
+
+
 def _clipped(limit: float) -> Callable[[float], float]:
     return lambda angle: float(np.clip(angle, -limit, limit))
 
@@ -236,6 +250,7 @@ FAULTS = [
     Fault("yaw_rate_degrees", (ODOM,), _yaw_rate(np.degrees), "yaw_rate_unit", (ODOM,)),
     Fault("yaw_rate_scale", (ODOM,), _yaw_rate(lambda r: 1.15 * r), "yaw_rate_scale", (ODOM,), mends=False),
     Fault("yaw_rate_late", (ODOM,), _later(("twist.twist.angular", "z"), 15), "yaw_rate_lag", (ODOM,), mends=False),
+    Fault("copied", (DRIVE, ODOM), _from_steering(), "copied_yaw_rate", (ODOM,), mends=False),
     Fault("steering_sign", (FEEDBACK,), _steering(lambda d: -d), "steering_sign", (FEEDBACK,)),
     Fault("command_sign", (DRIVE,), _steering(lambda d: -d), "steering_sign", (DRIVE,)),
     Fault("steering_degrees", (FEEDBACK,), _steering(np.degrees), "steering_unit", (FEEDBACK,)),
