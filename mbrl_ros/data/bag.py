@@ -65,7 +65,10 @@ def open_bag(path: str | Path) -> Iterator[AnyReader]:
         reader = AnyReader([path], default_typestore=message_types())
         reader.open()
     except Exception as error:  # storage plug-ins and decompressors raise types of their own
-        raise DataError(f"{path}: cannot be read as a recording: {error}") from error
+        raise DataError(
+            f"{path}: cannot be read as a recording: {error}; one that was cut off may come back with 'mcap recover', "
+            "'sqlite3 .recover' or 'ros2 bag reindex'"
+        ) from error
     try:
         yield reader
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -149,6 +150,8 @@ class Recording:
         unclear: why a quantity has no source though several topics give it, empty where that is not so.
         wheelbase_m: told by the user, None where it is not known.
         reference_point: told by the user, None where it is not known.
+        signals: the usable rows of every topic that can be read.
+        listed: messages of each topic that the recording says it holds.
     """
 
     path: Path
@@ -160,6 +163,7 @@ class Recording:
     wheelbase_m: float | None = None
     reference_point: ReferencePoint | None = None
     signals: dict[str, Signals] = field(default_factory=dict)
+    listed: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def origin_ns(self) -> int:
@@ -229,6 +233,9 @@ def read_recording(
     """
     mapping = mapping or TopicMapping()
     with open_bag(path) as reader:
+        listed = Counter[str]()
+        for connection in reader.connections:
+            listed[connection.topic] += connection.msgcount
         topics, damage = _read(reader)
     if not topics:
         raise DataError(f"{path}: holds no readable message" + (f": {damage}" if damage else ""))
@@ -241,7 +248,9 @@ def read_recording(
             raise
         sources, notes = feeds(signals, mapping.model_copy(update={"command": "none"}), str(path))
         unclear = str(error)
-    return Recording(Path(path), topics, sources, tuple(notes), damage, unclear, wheelbase_m, reference_point, signals)
+    return Recording(
+        Path(path), topics, sources, tuple(notes), damage, unclear, wheelbase_m, reference_point, signals, listed
+    )
 
 
 def _glitches(column: np.ndarray, largest: float) -> np.ndarray:

@@ -28,16 +28,43 @@ def check_stamps(recording: Recording) -> list[Finding]:
 
 
 def check_damage(recording: Recording) -> list[Finding]:
-    """Storage that ends early, and messages that cannot be decoded."""
+    """Storage that ends early or lacks messages, empty topics, and messages that cannot be decoded."""
     found = []
+    total, listed = sum(len(log) for log in recording.topics.values()), sum(recording.listed.values())
+    if not recording.damage and total < listed:
+        found.append(
+            Finding(
+                "messages_missing",
+                "error",
+                "",
+                f"the recording lists {listed} messages, {total} can be read",
+                "parts of the storage are damaged or gone; what is judged here is the rest",
+                "copy the recording again from where it was made (compare checksums), or use the rest as it is",
+                float(listed - total),
+                "messages",
+            )
+        )
+    empty = sorted(topic for topic in recording.listed if topic not in recording.topics)
+    if empty:
+        found.append(
+            Finding(
+                "topics_empty",
+                "info",
+                "",
+                f"{len(empty)} topics were recorded without a single message: {', '.join(empty)}",
+                "none, unless one of them was to give the commands or the poses",
+                "check that their publishers ran, and that their quality of service was compatible",
+                float(len(empty)),
+                "topics",
+            )
+        )
     if recording.damage:
-        total = sum(len(log) for log in recording.topics.values())
         found.append(
             Finding(
                 "storage_damaged",
                 "error",
                 "",
-                f"reading ended early, after {total} messages: {recording.damage}",
+                f"reading ended early, after {total} of {listed} messages: {recording.damage}",
                 "everything after the damage is lost; what was read before it is judged here",
                 "recover the file (mcap recover, sqlite3 .recover) or use only what --repair can write",
                 float(total),

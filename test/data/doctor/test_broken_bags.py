@@ -42,6 +42,19 @@ def test_truncated_storage_is_read_as_far_as_it_goes(clean, tmp_path):
         examine(target)
 
 
+def test_messages_that_are_gone_are_missed(clean, tmp_path):
+    target = tmp_path / "zeroed"
+    target.mkdir()
+    for file in clean.iterdir():
+        content = bytearray(file.read_bytes())
+        if file.suffix == ".mcap":
+            content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+        (target / file.name).write_bytes(content)
+    found = examine(target).findings
+    assert next(f for f in found if f.severity == "error").check == "messages_missing"
+    assert {f.check for f in found if f.severity == "warning"} == {"silence"}
+
+
 def test_undecodable_messages_are_counted_and_left_out(clean, tmp_path):
     target = tmp_path / "bag"
     with open_bag(clean) as reader, BagWriter(target) as writer:
