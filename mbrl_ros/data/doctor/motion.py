@@ -19,6 +19,7 @@ LAGS_S = np.arange(-100, 101) * 0.01
 MATTERS_S = 0.05
 """A lag that a model must know of [s]: at 20 m/s and 0.3 rad/s it turns the car by a degree."""
 
+_LEFT = 0.5
 _STANDING_MPS, _SLOW = 0.3, 0.2
 
 
@@ -70,6 +71,11 @@ class Motion:
         known = speed[np.isfinite(speed)]
         top = float(np.percentile(known, 95)) if len(known) else 0.0
         return np.asarray(speed > max(_STANDING_MPS, _SLOW * top))
+
+    def denies(self, fit: LagFit) -> bool:
+        """Whether most of the turning is left by a fit to it; its variance alone is nothing on a steady circle."""
+        turning = self.turn_rate[np.isfinite(self.turn_rate) & self.moving]
+        return fit.rms**2 > _LEFT * float(np.mean(turning**2))
 
     def mean(self, trace: Trace, lag_s: float = 0.0) -> np.ndarray:
         """[K, C] means of other columns over the same spans, ``lag_s`` earlier."""

@@ -126,7 +126,8 @@ def check_steering(recording: Recording) -> list[Finding]:
         if steering is None:
             continue
         if steering.fit.explained < _EXPLAINED:
-            found.append(_contradicts(steering))
+            if recording.motion is not None and recording.motion.denies(steering.fit):
+                found.append(_contradicts(steering))
             continue
         found += [*_sign(steering), *_scale(recording, steering), *_offset(steering), *_delay(quantity, steering)]
     return found + _between_topics(recording)

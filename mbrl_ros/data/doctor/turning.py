@@ -31,7 +31,7 @@ def check_yaw_rate(recording: Recording) -> list[Finding]:
         if not signals.filled("yaw_rate"):
             found.append(_empty(signals))
         elif fit := _by_heading(recording, motion, signals):
-            found += _judged(recording, signals, fit)
+            found += _judged(recording, motion, signals, fit)
     return found
 
 
@@ -57,10 +57,10 @@ def _by_heading(recording: Recording, motion: Motion, signals: Signals) -> LagFi
     return motion.heading_by(recording.trace(signals, "yaw_rate"))
 
 
-def _judged(recording: Recording, signals: Signals, fit: LagFit) -> list[Finding]:
+def _judged(recording: Recording, motion: Motion, signals: Signals, fit: LagFit) -> list[Finding]:
     topic, path = signals.topic, yaw_rate_path(signals.msgtype)
     slope, std = float(fit.coefficients[0]), float(fit.std[0])
-    if fit.explained < _EXPLAINED:
+    if fit.explained < _EXPLAINED and motion.denies(fit):
         return [_contradicts(topic, fit)]
     found = []
     if slope + 3 * std < 0 and signals.msgtype != IMU:  # the axes of an Imu are looked at together
@@ -108,7 +108,7 @@ def _judged(recording: Recording, signals: Signals, fit: LagFit) -> list[Finding
                 std,
             )
         )
-    if fit.clear(MATTERS_S):
+    if fit.explained > _EXPLAINED and fit.clear(MATTERS_S):
         found.append(_late(recording, signals, fit))
     return found
 
