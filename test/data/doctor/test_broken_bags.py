@@ -141,3 +141,12 @@ def test_a_topic_that_is_asked_for_and_not_there(clean):
 def test_nothing_there(tmp_path):
     with pytest.raises(DataError, match="no such recording"):
         examine(tmp_path / "nothing")
+
+
+def test_a_steady_circle_is_no_contradiction(tmp_path):
+    def circle(k, stamp):
+        yaw = 0.4 * 0.02 * k
+        return messages.odometry(stamp, np.array([15 * np.sin(yaw), -15 * np.cos(yaw), yaw, 6.0, 0, 0.4, 0, 0]))
+
+    found = checks(examine(write(tmp_path / "bag", ("/odom", ODOMETRY, circle), count=1500)))
+    assert found == {"no_controls", "one_sided"}
