@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -82,18 +85,19 @@ class Processes:
         Returns:
             Exit status by executable; negative for a signal that ended it.
         """
-        for name in reversed(self._processes):
-            process = self._processes[name]
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            deadline = time.monotonic() + patience_s
-            while process.poll() is None and time.monotonic() < deadline:
-                try:
-                    process.wait(timeout=0.1)
-                except subprocess.TimeoutExpired:
-                    continue
-            _kill_session(process)
-        self._scratch.cleanup()
+        with _undisturbed():
+            for name in reversed(self._processes):
+                process = self._processes[name]
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                deadline = time.monotonic() + patience_s
+                while process.poll() is None and time.monotonic() < deadline:
+                    try:
+                        process.wait(timeout=0.1)
+                    except subprocess.TimeoutExpired:
+                        continue
+                _kill_session(process)
+            self._scratch.cleanup()
         return {name: process.wait() for name, process in self._processes.items()}
 
     def _start(self, spec: NodeSpec) -> subprocess.Popen[bytes]:
@@ -117,7 +121,32 @@ class Processes:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
+
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """In a child: have the kernel send SIGTERM when the process that started it is gone, even by SIGKILL."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No second Ctrl-C keeps what must be stopped from being stopped. (Only the main thread gets signals.)"""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:

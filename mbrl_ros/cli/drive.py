@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,6 +112,7 @@ def run_drive(
 
     try:
         with (
+            writer or nullcontext(),
             monitor_of(log, writer, announce) as monitor,
             Processes(graph, log_folder) as processes,
             Live(console=console, refresh_per_second=4) as live,
@@ -126,9 +128,6 @@ def run_drive(
             monitor.finish()
     except KeyboardInterrupt:
         failure = "interrupted"
-    finally:
-        if writer is not None:
-            writer.close()
     return Outcome(log.summary(), log, failure)
 
 

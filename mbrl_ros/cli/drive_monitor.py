@@ -30,7 +30,7 @@ TOPICS: dict[str, tuple[Any, Any]] = {
     "/ground_truth": (Odometry, quality.STATE),
     "/vehicle_state": (VehicleState, quality.STATE),
     "/state": (Odometry, quality.STATE),
-    "/drive": (AckermannDriveStamped, quality.COMMAND),
+    "/drive": (AckermannDriveStamped, quality.SENT),
     "/imu/data": (Imu, quality.SENSOR),
     "/wheel_odom": (Odometry, quality.SENSOR),
     "/drive_feedback": (AckermannDriveStamped, quality.SENSOR),

@@ -34,7 +34,7 @@ def evaluate(
     ] = "auto",
     horizon: Annotated[
         list[float] | None,
-        typer.Option(help="prediction horizon in seconds; may be repeated; by default 0.1, 0.5, 1 and 2"),
+        typer.Option(min=0.01, help="prediction horizon in seconds; may be repeated; by default 0.1, 0.5, 1 and 2"),
     ] = None,
     start_every: Annotated[float, typer.Option(min=0.0, help="seconds between starts")] = START_EVERY_S,
     min_speed: Annotated[
@@ -63,6 +63,7 @@ def evaluate(
     how: dict[str, Any] = {
         **reading(topic, topics, rate, on_bad),
         "need_controls": bool(loaded),
+        "mean_commands": True,
         "drive": next((d for d, layout in ACTIONS.items() if layout == first.action_layout), None) if first else None,
         "reference_point": first.reference_point if first else None,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 
 import typer
 from rich.console import Console
@@ -35,7 +36,12 @@ _register("evaluate", "evaluate", "evaluate")
 
 
 def main() -> None:
-    """Run the command line; an error made on purpose ends in one clear line and exit status 2."""
+    """Run the command line; an error made on purpose ends in one clear line and exit status 2.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does, so that what it started is stopped with it.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         app()
     except MbrlError as error:

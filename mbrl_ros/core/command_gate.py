@@ -242,10 +242,10 @@ class CommandGate:
         acceleration = self._within("acceleration", acceleration, limits.acceleration_mps2, limits.braking_mps2)
         return Command(
             steering_angle_rad=steering,
-            steering_rate_radps=limits.steering_rate_radps,
+            steering_rate_radps=self._at_most("steering rate", command.steering_rate_radps, limits.steering_rate_radps),
             speed_mps=self._within("speed", command.speed_mps, limits.speed_mps, 0.0),
             acceleration_mps2=acceleration,
-            jerk_mps3=limits.jerk_mps3,
+            jerk_mps3=self._at_most("jerk", command.jerk_mps3, limits.jerk_mps3),
         )
 
     def _is_stop(self, command: Command) -> bool:
@@ -256,6 +256,11 @@ class CommandGate:
         clamped = min(max(value, -(high if low is None else low)), high)
         self.counters[f"clamped {name}"] += clamped != value
         return clamped
+
+    def _at_most(self, name: str, asked: float, limit: float) -> float:
+        """A rate that is asked for; zero, which stands for as fast as possible, becomes the limit."""
+        self.counters[f"clamped {name}"] += asked > limit
+        return min(asked, limit) if asked > 0.0 else limit
 
     def _near(self, name: str, value: float, before: float, reach: float) -> float:
         clamped = min(max(value, before - reach), before + reach)

@@ -7,7 +7,7 @@ class RateMonitor:
     """Share of cycles that came within a tolerance of their slot.
 
     The slot of a cycle is one period after the one before it: a late cycle is one miss, not a shift that makes
-    all that follow count as late.
+    all that follow count as late. Slots that pass without a cycle are misses, too.
 
     Args:
         period_s: nominal period [s].
@@ -24,8 +24,9 @@ class RateMonitor:
     def cycle(self, now_s: float) -> None:
         """A cycle happened at ``now_s``."""
         if self._last_s is not None:
-            self.cycles += 1
-            self.kept += abs(now_s - self._last_s - self.period_s) <= self.tolerance_s
+            elapsed_s = now_s - self._last_s
+            self.cycles += max(round(elapsed_s / self.period_s), 1)
+            self.kept += abs(elapsed_s - self.period_s) <= self.tolerance_s
         self._last_s = now_s
 
     def interrupt(self) -> None:

@@ -60,7 +60,9 @@ class StateEstimator:
 
     The estimate depends on what was measured and commanded, not on the order of arrival: a measurement that arrives
     late is inserted where it belongs, and everything after it is filtered again, with the commands that acted then.
-    The same holds for a command that arrives late. What is older than ``history_s`` is refused.
+    The same holds for a command that arrives late. What is older than ``history_s`` is refused. Filtering again waits
+    for the next prediction, so that a burst of late messages, as after a stall, costs one pass and not one for each:
+    otherwise a filter that has fallen behind would fall behind further. What `add` answers is therefore preliminary.
 
     - Commands reach the model after its transport delays. When none has come for ``command_timeout_s``, the
       actuators are taken to stay where they are, so that a car driven by hand is followed too.
@@ -105,6 +107,8 @@ class StateEstimator:
         settings, delays_s = self.settings, self._fusion.process.delays_s
         self._base: Belief | None = None
         self._entries: list[_Entry] = []
+        self._stale_from = 0
+        """Entries from here on hold beliefs from before a late message."""
         self._newest_s: dict[Source, float] = {}
         self._newest_command_s = -math.inf
         self._commands = CommandHistory(
@@ -134,7 +138,8 @@ class StateEstimator:
         # Not a number marks silence; the next command, if it comes in time, overrides it.
         self._commands.append(stamp_s + self.settings.command_timeout_s, np.full(len(action), np.nan))
         acts_s = stamp_s + min(self._fusion.process.delays_s)
-        self._filter_from(bisect.bisect_right(self._entries, (acts_s, len(RANK)), key=lambda entry: entry.key))
+        late = bisect.bisect_right(self._entries, (acts_s, len(RANK)), key=lambda entry: entry.key)
+        self._stale_from = min(self._stale_from, late)
         return refusal
 
     def add(self, measurement: Measurement) -> Outcome:
@@ -145,10 +150,11 @@ class StateEstimator:
         if refusal:
             self.counters[refusal] += 1
             return Outcome(refused=(refusal,))
-        silence_s = measurement.stamp_s - max(self._newest_s.values(), default=measurement.stamp_s)
-        if self._base is not None and silence_s > self.settings.outage_s:
-            self.counters["resets: all sensors were silent"] += 1
-            self.reset()
+        if self._base is not None:
+            silence_s = measurement.stamp_s - max(self._newest_s.values(), default=self._base.stamp_s)
+            if silence_s > self.settings.outage_s:
+                self.counters["resets: all sensors were silent"] += 1
+                self.reset()
         self._newest_s[measurement.source] = measurement.stamp_s
         if self._base is None:
             return self._align(measurement)
@@ -159,8 +165,10 @@ class StateEstimator:
         entry = _Entry(measurement, Outcome(), self._base)
         index = bisect.bisect(self._entries, entry.key, key=lambda other: other.key)
         self._entries.insert(index, entry)
-        self._filter_from(index)
-        self._forget()
+        if self._stale_from >= index:
+            self._stale_from = index + 1
+        if self._filter(index):
+            self._forget()
         return entry.outcome
 
     def predict(self, stamp_s: float) -> Estimate | None:
@@ -168,6 +176,7 @@ class StateEstimator:
 
         Predicting leaves the filter as it is. An instant before the history is answered with the oldest belief.
         """
+        self._refresh()
         if self._base is None:
             return None
         found = bisect.bisect_right(self._entries, (stamp_s, len(RANK)), key=lambda entry: entry.key)
@@ -182,8 +191,12 @@ class StateEstimator:
         mean[YAW] = wrap_angle(mean[YAW])
         return Estimate(stamp_s, mean, gaussian.covariance, belief.measured_s, belief.pose_s)
 
-    def set_pose(self, stamp_s: float, pose: np.ndarray, covariance: np.ndarray | None = None) -> None:
+    def set_pose(
+        self, stamp_s: float, pose: np.ndarray, covariance: np.ndarray | None = None, arrival_s: float | None = None
+    ) -> str:
         """Put the car at ``pose`` [x m, y m, yaw rad] at ``stamp_s``; velocities, if known, are kept.
+
+        Returns why it was refused, or an empty string.
 
         Measurements up to then are forgotten, later ones are filtered again.
 
@@ -191,12 +204,20 @@ class StateEstimator:
             stamp_s: the instant [s].
             pose: of the model's reference point.
             covariance: [3, 3]; None or all zero: as uncertain as a pose fix.
+            arrival_s: when it came, on the clock of the stamps [s]; None: not judged. A stamp ahead of that, or
+                older than the history (zero, as tools send that set none), is refused.
 
         Raises:
             LayoutError: the pose is not finite.
         """
         if not (np.isfinite(pose).all() and math.isfinite(stamp_s)):
             raise LayoutError(f"set_pose: {pose} at {stamp_s} is not finite")
+        if arrival_s is not None and not -self.settings.future_tolerance_s <= arrival_s - stamp_s <= (
+            self.settings.history_s
+        ):
+            refusal = f"set_pose: stamp {'in the future' if stamp_s > arrival_s else 'older than the history'}"
+            self.counters[refusal] += 1
+            return refusal
         noise, impossible = noise_covariance(
             Measurement("pose", stamp_s, stamp_s, np.asarray(pose, dtype=float), covariance), self.settings
         )
@@ -211,7 +232,8 @@ class StateEstimator:
         stamp_s = stamp_s if known is None else known.stamp_s
         self._base = Belief(stamp_s, start, stamp_s, stamp_s)
         self._entries = [entry for entry in self._entries if entry.measurement.stamp_s > stamp_s]
-        self._filter_from(0)
+        self._stale_from = 0
+        return ""
 
     def _refusal(self, measurement: Measurement) -> str:
         source, stamp_s = measurement.source, measurement.stamp_s
@@ -237,23 +259,29 @@ class StateEstimator:
         assert self._base is not None  # noqa: S101, callers have checked
         return self._entries[index - 1].belief if index else self._base
 
-    def _filter_from(self, index: int) -> None:
-        """Filter the entries from ``index`` on again."""
-        for position in range(index, len(self._entries)):
-            entry = self._entries[position]
-            belief = self._before(position)
-            for reason in entry.outcome.refused:
-                self.counters[reason] -= 1
-            try:
-                entry.belief, entry.outcome = self._fusion.fused(belief, entry.measurement, self._commands)
-            except np.linalg.LinAlgError:
-                self._break_down()
+    def _refresh(self) -> None:
+        """Filter again what a late message has made stale."""
+        for index in range(self._stale_from, len(self._entries)):
+            if not self._filter(index):
                 return
-            for reason in entry.outcome.refused:
-                self.counters[reason] += 1
-            if not entry.belief.gaussian.is_valid():
-                self._break_down()
-                return
+        self._stale_from = len(self._entries)
+
+    def _filter(self, index: int) -> bool:
+        """Fuse one entry with the belief before it; False where the filter broke down."""
+        entry = self._entries[index]
+        for reason in entry.outcome.refused:
+            self.counters[reason] -= 1
+        try:
+            entry.belief, entry.outcome = self._fusion.fused(self._before(index), entry.measurement, self._commands)
+        except np.linalg.LinAlgError:
+            self._break_down()
+            return False
+        for reason in entry.outcome.refused:
+            self.counters[reason] += 1
+        if not entry.belief.gaussian.is_valid():
+            self._break_down()
+            return False
+        return True
 
     def _forget(self) -> None:
         """Let go of what lies before the history, keeping the belief at its beginning."""
@@ -262,8 +290,13 @@ class StateEstimator:
         oldest_s = self._entries[-1].measurement.stamp_s - self.settings.history_s
         expired = bisect.bisect_left(self._entries, (oldest_s, -1), key=lambda entry: entry.key)
         if expired:
+            if self._stale_from < expired:
+                self._refresh()
+            if not self._entries:  # the filter broke down
+                return
             self._base = self._entries[expired - 1].belief
             del self._entries[:expired]
+            self._stale_from -= expired
 
     def _break_down(self) -> None:
         self.counters["resets: the estimate was not finite"] += 1

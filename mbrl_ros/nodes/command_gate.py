@@ -77,7 +77,8 @@ class CommandGateNode:
             self.node.get_logger().warning(f"command refused: {refusal}", throttle_duration_sec=1.0)
             return
         self._send()
-        if self.gate.mode is Mode.DRIVING:
+        # Braking for want of commands is what missed cycles lead to: it does not excuse them.
+        if self.gate.mode in (Mode.DRIVING, Mode.BRAKING):
             self._rate.cycle(self._receipt_s())
         else:
             self._rate.interrupt()

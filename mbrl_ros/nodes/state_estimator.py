@@ -87,6 +87,9 @@ class StateEstimatorNode:
         self.node.get_logger().warning(f"dropped: {reason}", throttle_duration_sec=1.0)
 
     def _on_wheels(self, message: Odometry) -> None:
+        if message.child_frame_id != self.settings.base_frame:
+            self._refuse(f"wheel speed in frame '{message.child_frame_id}', not '{self.settings.base_frame}'")
+            return
         covariance = np.asarray(message.twist.covariance)[:1].reshape(1, 1)
         speed = np.array([message.twist.twist.linear.x])
         self.estimator.add(
@@ -129,7 +132,9 @@ class StateEstimatorNode:
     def _on_set_pose(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._pose(message)
         if pose is not None and np.isfinite(pose[0]).all():
-            self.estimator.set_pose(to_seconds(message.header.stamp), *pose)
+            refusal = self.estimator.set_pose(to_seconds(message.header.stamp), *pose, arrival_s=self._now_s())
+            if refusal:
+                self.node.get_logger().error(f"pose not set: {refusal}; stamp it with the time it is for")
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
         drive = message.drive
@@ -155,17 +160,18 @@ class StateEstimatorNode:
         settings = self.settings
         mean, frames = estimate.mean, (settings.odom_frame, settings.base_frame)
         covariances = odometry_covariances(estimate.covariance)
-        self._state.publish(odometry_message(now_s, mean[:8], *frames, *covariances))
+        stamp_s = estimate.stamp_s
+        self._state.publish(odometry_message(stamp_s, mean[:8], *frames, *covariances))
         self._vehicle_state.publish(
-            vehicle_state_message(now_s, mean, estimate.covariance, *frames, self.estimator.reference_point)
+            vehicle_state_message(stamp_s, mean, estimate.covariance, *frames, self.estimator.reference_point)
         )
         if self._tf is not None:
-            self._tf.publish(self._transforms(now_s, mean))
+            self._tf.publish(self._transforms(stamp_s, mean))
 
-    def _transforms(self, now_s: float, mean: np.ndarray) -> TFMessage:
-        message = odometry_message(now_s, mean[:8], self.settings.odom_frame, self.settings.base_frame)
+    def _transforms(self, stamp_s: float, mean: np.ndarray) -> TFMessage:
+        message = odometry_message(stamp_s, mean[:8], self.settings.odom_frame, self.settings.base_frame)
         transform = TransformStamped(header=message.header, child_frame_id=message.child_frame_id)
-        transform.header.stamp = to_stamp(now_s)
+        transform.header.stamp = to_stamp(stamp_s)
         transform.transform.translation.x = message.pose.pose.position.x
         transform.transform.translation.y = message.pose.pose.position.y
         transform.transform.rotation = message.pose.pose.orientation

@@ -66,6 +66,15 @@ def test_steering_rate_and_jerk_are_limited_per_elapsed_time():
     assert subject.counters["clamped steering rate"] == subject.counters["clamped jerk"] == 1
 
 
+def test_gentler_rates_that_are_asked_for_pass_and_faster_ones_are_clamped():
+    subject = gate()
+    answer = drive(subject, 0.0, 1, Command(0.0, 0.5, 3.0, 1.0, 20.0))[0]
+    assert (answer.steering_rate_radps, answer.jerk_mps3) == (0.5, 20.0)
+    answer = drive(subject, DT, 1, Command(0.0, 9.0, 3.0, 1.0, 900.0))[0]
+    assert (answer.steering_rate_radps, answer.jerk_mps3) == (3.0, 100.0)
+    assert subject.counters["clamped steering rate"] == subject.counters["clamped jerk"] == 1
+
+
 def test_a_planners_full_stop_is_not_softened_by_the_jerk_limit():
     subject = gate()
     drive(subject, 0.0, 1, ask(acceleration=5.0))

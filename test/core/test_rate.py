@@ -13,6 +13,13 @@ def test_counts_cycles_within_the_tolerance_of_their_slot():
     assert monitor.share == pytest.approx(0.75)
 
 
+def test_slots_that_pass_without_a_cycle_are_missed():
+    monitor = RateMonitor(0.02, 0.005)
+    for stamp in (0.0, 0.02, 0.52, 0.54):  # half a second of silence: 25 slots, none kept
+        monitor.cycle(stamp)
+    assert (monitor.cycles, monitor.kept) == (27, 2)
+
+
 def test_an_intended_pause_is_no_missed_cycle():
     monitor = RateMonitor(0.02, 0.005)
     assert math.isnan(monitor.share)

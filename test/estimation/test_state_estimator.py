@@ -296,6 +296,34 @@ def test_an_outage_of_all_sensors_ends_the_estimate_and_the_next_fix_starts_anew
     assert estimator.counters["resets: all sensors were silent"] == 1
 
 
+def test_late_messages_cost_one_pass_and_not_one_each(estimator, monkeypatch):
+    straight(estimator, 1.0)
+    estimator.predict(1.0)
+    fused, calls = estimator._fusion.fused, []
+    monkeypatch.setattr(estimator._fusion, "fused", lambda *inputs: calls.append(1) or fused(*inputs))
+    for step in range(50):
+        estimator.add_command(0.1 + 0.01 * step, np.array([0.0, 1.0]))
+    assert not calls
+    estimator.predict(1.0)
+    once = len(calls)
+    assert once > 50
+    estimator.predict(1.0)
+    assert len(calls) == once
+    estimator.add(wheel(1.02, 2.0))
+    estimator.predict(1.02)
+    assert len(calls) == once + 1
+
+
+@pytest.mark.parametrize("stamp_s", [0.0, 3600.0])
+def test_a_pose_is_not_set_for_a_time_that_cannot_be(estimator, stamp_s):
+    straight(estimator, 5.0, start_s=4.0)
+    before = estimator.predict(5.0)
+    assert estimator.set_pose(stamp_s, np.array([10.0, 20.0, 0.0]), arrival_s=5.0).startswith("set_pose: stamp")
+    assert same(before, estimator.predict(5.0))
+    assert estimator.set_pose(5.0, np.array([10.0, 20.0, 0.0]), arrival_s=5.0) == ""
+    np.testing.assert_allclose(estimator.predict(5.0).mean[:2], [10.0, 20.0])
+
+
 def test_one_sensor_that_goes_on_is_no_outage(vehicle):
     model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
     estimator = straight(StateEstimator(model, EstimatorSettings(outage_s=0.25)), 1.0)

@@ -200,7 +200,7 @@ def message_of(reading):
         message.angular_velocity_covariance[8] = variances[0]
         message.linear_acceleration_covariance[0::4] = variances[1:]
     elif reading.sensor == "wheel_speed":
-        topic, message = "/wheel_odom", Odometry()
+        topic, message = "/wheel_odom", Odometry(child_frame_id="base_link")
         message.twist.twist.linear.x, message.twist.covariance[0] = values[0], variances[0]
     elif reading.sensor == "steering":
         topic, message = "/drive_feedback", AckermannDriveStamped()
