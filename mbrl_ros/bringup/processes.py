@@ -136,7 +136,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """No second Ctrl-C keeps what must be stopped from being stopped. (Only the main thread gets signals.)"""
+    """No second Ctrl-C spares what must be stopped; only the main thread gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
