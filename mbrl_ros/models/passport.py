@@ -198,17 +198,25 @@ def load(folder: str | Path) -> LoadedModel:
     Raises:
         ModelError: a file is missing, damaged, or says something that cannot be; the message names the folder.
     """
+    files = read(folder)
     try:
-        text = Path(folder, PASSPORT_FILE).read_text(encoding="utf-8")
-        weights = Path(folder, WEIGHTS_FILE).read_bytes()
+        return from_bytes(*files)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+
+
+def read(folder: str | Path) -> tuple[str, bytes]:
+    """Contents of the two files in ``folder``, not validated.
+
+    Raises:
+        ModelError: a file is missing or not text.
+    """
+    try:
+        return Path(folder, PASSPORT_FILE).read_text(encoding="utf-8"), Path(folder, WEIGHTS_FILE).read_bytes()
     except OSError as error:
         raise ModelError(f"{error.filename}: cannot be read ({error.strerror}); is {folder} a model?") from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{folder}/{PASSPORT_FILE}: is not text ({error}); the file is damaged") from error
-    try:
-        return from_bytes(text, weights)
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from error
 
 
 def to_bytes(model: SavableModel, provenance: Provenance | None = None) -> tuple[str, bytes]:

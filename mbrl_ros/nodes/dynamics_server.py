@@ -17,7 +17,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
 from mbrl_ros.core.config import Settings, read_settings
-from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.core.errors import MbrlError, ModelError
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.live import LiveErrors
@@ -93,10 +93,13 @@ class DynamicsServerNode:
 
     def _install(self, folder: Path) -> None:
         """Validate the model in ``folder`` and put it in force; on an error nothing has changed."""
-        loaded = passport.load(folder)
-        files = [(folder / name).read_bytes() for name in (passport.PASSPORT_FILE, passport.WEIGHTS_FILE)]
-        self._files = (files[0].decode(), files[1])
-        self._loaded, self._folder = loaded, folder
+        # Read once: what is handed out is what is in force, also where the folder is replaced meanwhile.
+        files = passport.read(folder)
+        try:
+            loaded = passport.from_bytes(*files)
+        except ModelError as error:
+            raise ModelError(f"{folder}: {error}") from error
+        self._files, self._loaded, self._folder = files, loaded, folder
         self._info.publish(self._describe())
         self.node.get_logger().info(f"model {loaded.id} ({loaded.model.kind}) from {folder} is in force")
 

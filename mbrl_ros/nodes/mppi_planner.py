@@ -20,7 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from mbrl_ros.core.config import Settings, read_settings
 from mbrl_ros.core.control_sequence import ControlSequence
-from mbrl_ros.core.errors import ConfigError, MbrlError, ModelError
+from mbrl_ros.core.errors import ConfigError, MbrlError
 from mbrl_ros.core.layout import X, Y
 from mbrl_ros.core.tasks.racing import RacingSettings
 from mbrl_ros.core.track import Track
@@ -89,7 +89,7 @@ class MppiPlannerNode:
         self._solver: threading.Thread | None = None
         self._solver_failure = ""
         self._heartbeat_s = float("-inf")
-        self._served_id = ""
+        self._served_id = self._refused_id = ""
         self._shown_s = float("-inf")
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._last_now_s = 0.0
@@ -148,6 +148,8 @@ class MppiPlannerNode:
             loaded, self.vehicle, self.track, self.settings.mppi, self.settings.task, seed=self.settings.seed
         )
         planner.warm_up()
+        if planner.rollouts.note:
+            self.node.get_logger().warning(planner.rollouts.note)
         return planner
 
     def _now_s(self) -> float:
@@ -185,7 +187,7 @@ class MppiPlannerNode:
 
     def _on_heartbeat(self, message: String) -> None:
         self._heartbeat_s = self._receipt_s()
-        if self._planner is None or message.data == self._served_id:
+        if self._planner is None or message.data in (self._served_id, self._refused_id):
             return
         if self._swapping is None or not self._swapping.is_alive():
             self._swapping = threading.Thread(target=self._swap, args=(message.data,), name="swap", daemon=True)
@@ -193,12 +195,15 @@ class MppiPlannerNode:
 
     def _swap(self, model_id: str) -> None:
         """Build and warm the newly served model's planner beside the present one, which drives on meanwhile."""
-        self._served_id = model_id
         try:
             loaded = fetch_model(self.node, f"{self.settings.model_server}/get_model", self.settings.startup_timeout_s)
             self._next_planner = self._build(loaded)
-        except ModelError as error:
-            self.node.get_logger().error(f"model {model_id} not taken over, the present one drives on: {error}")
+            self._served_id, self._refused_id = model_id, ""
+        except Exception as error:
+            # Whatever is wrong with it must not end the planner, which has a model to drive with.
+            self._refused_id = model_id
+            reason = str(error) if isinstance(error, MbrlError) else traceback.format_exc()
+            self.node.get_logger().error(f"model {model_id} not taken over, the present one drives on: {reason}")
 
     def _on_tick(self) -> None:
         if not self.active:
@@ -227,7 +232,8 @@ class MppiPlannerNode:
                     try:
                         self._solve(problem)
                     except PlanningError as error:
-                        self.loop.counters["cycles without a plan"] += 1
+                        with self._lock:
+                            self.loop.counters["cycles without a plan"] += 1
                         self.node.get_logger().error(str(error), throttle_duration_sec=1.0)
         except Exception:
             self._solver_failure = traceback.format_exc()
@@ -280,10 +286,19 @@ class MppiPlannerNode:
         return message
 
     def _report(self) -> diagnostics.Report:
+        with self._lock:
+            counters, reason = dict(self.loop.counters), self.loop.reason
         if not self.active:
-            return diagnostics.STALE, "not active", self.loop.counters
-        level = diagnostics.ERROR if self.loop.reason else diagnostics.OK
-        return level, self.loop.reason or "planning", self.loop.counters
+            return diagnostics.STALE, "not active", counters
+        if reason:
+            return diagnostics.ERROR, reason, counters
+        if self._refused_id:
+            return (
+                diagnostics.WARN,
+                f"planning with {self._served_id}: served model {self._refused_id} refused",
+                counters,
+            )
+        return diagnostics.OK, "planning", counters
 
 
 class _Lifecycle(LifecycleNode):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import sysconfig
 import tempfile
@@ -101,7 +102,7 @@ def cache_folder() -> Path:
 
 def missing_tools() -> str:
     """What compiling needs and this machine lacks, with the fix, or an empty string."""
-    compiler = os.environ.get("CXX", "g++")
+    compiler = (shlex.split(os.environ.get("CXX", "")) or ["g++"])[0]  # it may carry options
     if shutil.which(compiler) is None:
         return f"there is no C++ compiler '{compiler}'; install one (apt install g++)"
     include = sysconfig.get_paths()["include"]

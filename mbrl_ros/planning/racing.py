@@ -18,11 +18,16 @@ def racing_mppi(
     """MPPI on a loaded model, racing on ``track``; model and task step as the planner's settings say.
 
     Raises:
-        ModelError: the model takes other commands than the car, or cannot step at the planner's dt.
+        ModelError: the model takes other commands than the car, describes another point of it than states do, or
+            cannot step at the planner's dt.
     """
     model = loaded.model
     if model.action_layout != ACTIONS["acceleration"]:
         raise ModelError(f"model {loaded.id} takes {model.action_layout.names}, the planner commands acceleration")
+    if model.reference_point != "cg":
+        raise ModelError(
+            f"model {loaded.id} describes the {model.reference_point}; states are of the cg, fit one of it"
+        )
     if not isinstance(model, ParametricModel):
         raise ModelError(f"model {loaded.id} ({model.kind}) steps {model.dt:g} s, the planner {mppi.dt_s:g} s")
     stepped = model.with_dt(mppi.dt_s, mppi.substeps)
