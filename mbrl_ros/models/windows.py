@@ -13,9 +13,7 @@ from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, YAW, Layout
 from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.models.model import DynamicsModel
-
-SETTLE_S = 0.5
-"""Driving before a start over which a model settles what the recording lacks [s]."""
+from mbrl_ros.models.starting import settled
 
 _NEEDED = ("x", "y", "yaw", "vx")
 
@@ -129,11 +127,7 @@ def cut_windows(
 
 
 def start_states(model: DynamicsModel, windows: Windows, applied: torch.Tensor) -> torch.Tensor:
-    """[..., N, 8] states at the starts, what the recording lacks filled in by the model.
-
-    The model is driven through the steps before the start; after each step every recorded entry is set to what
-    was recorded, so that the others (lateral velocity, road wheel angle, drive acceleration) settle to what the
-    model holds for likely.
+    """[..., N, 8] states at the starts, what the recording lacks filled in by the model; see `starting.settled`.
 
     Args:
         model: one step of ``windows.dt``.
@@ -141,11 +135,7 @@ def start_states(model: DynamicsModel, windows: Windows, applied: torch.Tensor) 
         applied: [..., N, B, A] actions that acted during the B steps before the start.
     """
     first = windows.past - applied.shape[-2]
-    recorded = windows.states[:, first : windows.past + 1]
-    state = recorded[:, 0]
-    for k in range(applied.shape[-2]):
-        state = torch.where(windows.observed, recorded[:, k + 1], model(state, applied[..., k, :]))
-    return state
+    return settled(model, windows.states[:, first : windows.past + 1], windows.observed, applied)
 
 
 def measured_entries(segment: Segment) -> np.ndarray:
@@ -161,7 +151,7 @@ def measured_entries(segment: Segment) -> np.ndarray:
 def require_alike(drives: Sequence[Drive]) -> Layout:
     """The drives' action layout; DataError unless there is driving, all at one rate and with the same actions."""
     if not drives or not any(drive.segments for drive in drives):
-        raise DataError("there is no driving to identify from; give at least one recording with controls")
+        raise DataError("there is no driving to learn from; give at least one recording with controls")
     first = drives[0]
     for drive in drives[1:]:
         if not math.isclose(drive.dt, first.dt, rel_tol=1e-6):
@@ -184,7 +174,7 @@ def _require_finite(segment: Segment, source: str) -> None:
     missing = [name for name in _NEEDED if not segment.observed[STATE.index(name)]]
     if missing:
         raise DataError(
-            f"{source}: the recording holds no {', '.join(missing)}; identification needs pose and speed "
+            f"{source}: the recording holds no {', '.join(missing)}; a fit needs pose and speed "
             "(Odometry with a filled twist)"
         )
     recorded = segment.state[:, segment.observed]
@@ -193,7 +183,7 @@ def _require_finite(segment: Segment, source: str) -> None:
         if bad.any():
             raise DataError(
                 f"{source}: {int(bad.sum())} rows have a non-finite {what}, the first at "
-                f"{segment.time_s[int(bad.argmax())]:.3f} s; cut or repair them before identifying"
+                f"{segment.time_s[int(bad.argmax())]:.3f} s; cut or repair them before fitting"
             )
 
 
