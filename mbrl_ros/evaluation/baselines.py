@@ -90,29 +90,37 @@ def of_model(name: str, model: DynamicsModel) -> Predictor:
     It begins with what it makes of the driving before the start (`models.starting.start`): a model with memory reads
     it, and whatever the recording does not hold of a start state (say the lateral velocity) settles.
     """
-    delay_s, seen_s = float(model.delay.detach().max()), history_s(model)
 
     def predict(windows: Windows) -> torch.Tensor:
-        model.action_layout.require(windows.action_layout, f"actions of {windows.source} for model '{name}'")
-        if model.reference_point != windows.reference_point:
-            raise ModelError(
-                f"model '{name}' describes the {model.reference_point}, {windows.source} the {windows.reference_point}"
-            )
-        at_rate = _at_rate(name, model, windows.dt)
-        dtype = next((p.dtype for p in getattr(model, "parameters", list)()), torch.float64)
-        states = torch.where(windows.measured[:, None], windows.states, 0.0).to(dtype)
-        commands = windows.commands.to(dtype)
-        delay_steps = (model.delay / windows.dt).to(dtype)
-        needed = math.floor(delay_s / windows.dt) + 1
-        past = min(windows.past - needed, math.ceil(seen_s / windows.dt - 1e-9))
+        at_rate, begin, applied = beginning(name, model, windows)
         with torch.no_grad():
-            applied = delayed(commands, delay_steps, needed)[:, windows.past - needed - past :]
-            driven = states[:, windows.past - past : windows.past + 1]
-            begin = start(at_rate, driven, windows.measured, applied[:, :past])
-            predicted = rollout(at_rate, begin, applied[:, past:])
+            predicted = rollout(at_rate, begin, applied)
         return predicted[..., : len(STATE)].to(torch.float64)
 
-    return Predictor(name, predict, past_s=delay_s + seen_s)
+    return Predictor(name, predict, past_s=float(model.delay.detach().max()) + history_s(model))
+
+
+def beginning(name: str, model: DynamicsModel, windows: Windows) -> tuple[DynamicsModel, torch.Tensor, torch.Tensor]:
+    """The model at the windows' rate, the states [N, S] that it begins with, and the actions [N, H, A] that act then.
+
+    Raises:
+        LayoutError, ModelError: the model is of another car or rate.
+    """
+    model.action_layout.require(windows.action_layout, f"actions of {windows.source} for model '{name}'")
+    if model.reference_point != windows.reference_point:
+        raise ModelError(
+            f"model '{name}' describes the {model.reference_point}, {windows.source} the {windows.reference_point}"
+        )
+    at_rate = _at_rate(name, model, windows.dt)
+    dtype = next((p.dtype for p in getattr(model, "parameters", list)()), torch.float64)
+    states = torch.where(windows.measured[:, None], windows.states, 0.0).to(dtype)
+    needed = math.floor(float(model.delay.detach().max()) / windows.dt) + 1
+    past = min(windows.past - needed, math.ceil(history_s(model) / windows.dt - 1e-9))
+    with torch.no_grad():
+        delay_steps = (model.delay / windows.dt).to(dtype)
+        applied = delayed(windows.commands.to(dtype), delay_steps, needed)[:, windows.past - needed - past :]
+        driven = states[:, windows.past - past : windows.past + 1]
+        return at_rate, start(at_rate, driven, windows.measured, applied[:, :past]), applied[:, past:]
 
 
 def _at_rate(name: str, model: DynamicsModel, dt: float) -> DynamicsModel:

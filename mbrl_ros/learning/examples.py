@@ -67,6 +67,7 @@ class Examples:
         driven: [V, N, H, 8] what happened.
         observed: [N, 8] bool.
         held_out: [M, N] bool: windows that stop the training of a member and are not learned from by it.
+        weight: [M, N] how often a member learns from a window; 0 where it is held out.
     """
 
     car: torch.Tensor
@@ -75,6 +76,7 @@ class Examples:
     driven: torch.Tensor
     observed: torch.Tensor
     held_out: torch.Tensor
+    weight: torch.Tensor
 
     @property
     def count(self) -> int:
@@ -97,6 +99,7 @@ def cut_driving(
     """
     dt, min_speed = drives[0].dt, usual_speed(drives) if settings.min_speed is None else settings.min_speed
     steps = delay_s.double() / dt
+    duration_s = sum(len(segment) * dt for drive in drives for segment in drive.segments)
     before = math.floor(float(steps.max())) + 1
     windows = cut_windows(
         drives,
@@ -104,7 +107,7 @@ def cut_driving(
         past_s=history_s + before * dt,
         every_s=settings.start_every_s,
         min_speed=min_speed,
-        block_s=settings.block_s,
+        block_s=min(settings.block_s, duration_s / (2 * settings.held_out_blocks)),
         limit=2**31,
         trusted=compare_with_pose(drives, min_speed).trusted,
         seed=settings.seed,
@@ -112,9 +115,9 @@ def cut_driving(
     blocks = len(np.unique(windows.block))
     if len(windows) < _LEAST or blocks < settings.held_out_blocks:
         raise DataError(
-            f"{', '.join(drive.source for drive in drives)}: {len(windows)} predictions in {blocks} blocks of "
-            f"{settings.block_s:g} s are too few to learn from ({_LEAST} in {settings.held_out_blocks} at least); "
-            "record more driving, identify physics alone (recipe sysid), or lower block_s and min_speed"
+            f"{', '.join(drive.source for drive in drives)}: {len(windows)} predictions in {blocks} blocks are too few "
+            f"to learn from ({_LEAST} in {settings.held_out_blocks} at least); record more driving, identify physics "
+            "alone (recipe sysid), or lower start_every_s and min_speed"
         )
     return _acted(windows, steps, before)
 
@@ -168,7 +171,8 @@ def _read(model: LearnedModel, driving: Driving) -> torch.Tensor:
     prepared = _prepared(model, driving)
     if model.encoder is not None:
         return prepared.inputs.flatten(0, 1)
-    return torch.cat([prepared.car[:, VX:], driving.applied[:, driving.past]], dim=-1)
+    with torch.no_grad():
+        return model.seen(prepared.car, driving.applied[:, driving.past])
 
 
 def _prepared(model: LearnedModel, driving: Driving) -> Prepared:
@@ -182,23 +186,42 @@ def examples_for(model: LearnedModel, driving: Driving, settings: TrainingSettin
     views = [driving, driving.mirrored] if settings.mirror else [driving]
     prepared = [_prepared(model, view) for view in views]
     past = driving.past
+    network = model.config.network
+    shared = network.probabilistic  # elites are chosen by their errors on the same driving
+    held_out = held_out_windows(driving.block, network.members, settings, shared=shared)
     return Examples(
         torch.stack([p.car for p in prepared]).float(),
         torch.stack([p.inputs for p in prepared]).float(),
         torch.stack([view.applied[:, past:] for view in views]).float(),
         torch.stack([view.states[:, past + 1 :] for view in views]).float(),
         driving.observed,
-        held_out_windows(driving.block, model.config.network.members, settings),
+        held_out,
+        _drawn(~held_out, settings.seed) if settings.bootstrap else (~held_out).float(),
     )
 
 
-def held_out_windows(block: np.ndarray, members: int, settings: TrainingSettings) -> torch.Tensor:
-    """[M, N] bool: each member is stopped by other blocks, as evenly as they can be dealt out."""
+def held_out_windows(
+    block: np.ndarray, members: int, settings: TrainingSettings, *, shared: bool = False
+) -> torch.Tensor:
+    """[M, N] bool: each member is stopped by other blocks, dealt out as evenly as can be, or all by the same."""
     names, number = np.unique(block, return_inverse=True)
     shares = max(settings.held_out_blocks, min(members, len(names)))
     share = np.empty(len(names), dtype=int)
     share[np.random.default_rng(settings.seed).permutation(len(names))] = np.arange(len(names)) % shares
-    return torch.from_numpy(np.stack([share[number] == member % shares for member in range(members)]))
+    return torch.from_numpy(
+        np.stack([share[number] == (0 if shared else member % shares) for member in range(members)])
+    )
+
+
+def _drawn(learned: torch.Tensor, seed: int) -> torch.Tensor:
+    """[M, N] how often each window is drawn by each member, with replacement from those it may learn from."""
+    generator = torch.Generator().manual_seed(seed)
+    counts = []
+    for allowed in learned:
+        rows = allowed.nonzero()[:, 0]
+        drawn = rows[torch.randint(len(rows), (len(rows),), generator=generator)]
+        counts.append(torch.bincount(drawn, minlength=len(allowed)))
+    return torch.stack(counts).float()
 
 
 def _acted(windows: Windows, delay_steps: torch.Tensor, before: int) -> Driving:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mbrl_ros.core.config import Settings
 from mbrl_ros.models.learned.config import NetworkKind, Seen
@@ -30,6 +30,8 @@ class NetworkSettings(Settings):
     layers: int = Field(default=2, ge=1, le=8, description="hidden layers of an mlp")
     history_s: float = Field(default=1.0, gt=0, le=30, description="driving before a start that is remembered [s]")
     sees: Seen = Field(default="predicted", description="what the physics predicted, or the state before the step")
+    probabilistic: bool = Field(default=False, description="members say how uncertain they are; needs horizon_s: 0")
+    elites: int | None = Field(default=None, ge=1, description="how many of them act, the best; empty: all")
     headroom: float = Field(
         default=1.5, ge=1.0, le=10.0, description="limits of the outputs, as multiples of what was driven"
     )
@@ -52,7 +54,8 @@ class TrainingSettings(Settings):
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="decoupled (AdamW)")
     gradient_norm: PositiveFloat = Field(default=1.0, description="longer gradients of a member are cut")
     held_out_blocks: int = Field(default=5, ge=2, le=50, description="one block in so many stops a member")
-    block_s: float = Field(default=8.0, gt=0, le=600, description="length of these blocks [s]")
+    block_s: float = Field(default=8.0, gt=0, le=600, description="length of these blocks, at most [s]")
+    bootstrap: bool = Field(default=False, description="each member learns from its own draw of the driving")
     mirror: bool = Field(default=True, description="learn from the driving's mirror image too")
     seed: NonNegativeInt = Field(default=0, description="of everything random")
 
@@ -68,3 +71,14 @@ class Recipe(Settings):
     network: NetworkSettings | None = Field(description="residual to learn; empty: none")
     identification: IdentificationSettings = IdentificationSettings()
     training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Recipe:
+        if self.physics is None and self.network is None:
+            raise ValueError("neither physics nor network: nothing to train; name one of them")
+        network = self.network
+        if network and network.probabilistic and (network.kind != "mlp" or self.training.horizon_s > 0):
+            raise ValueError("a probabilistic network is an mlp that learns single steps: kind mlp, horizon_s 0")
+        if network and network.elites and network.elites > network.members:
+            raise ValueError(f"{network.elites} elites of {network.members} members; lower elites")
+        return self

@@ -48,6 +48,11 @@ class Examples(Protocol):
         """[M, N] bool: what a member does not learn from."""
         ...
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """[M, N] how much a member learns from each."""
+        ...
+
 
 class Objective(Protocol):
     """What a training lowers."""
@@ -128,6 +133,11 @@ class Trainer:
         self._kept = {name: p.detach().clone() for name, p in self._trained.items()}
         self._done = 0
 
+    @property
+    def errors(self) -> torch.Tensor:
+        """[M] least error of each member on what it does not learn from."""
+        return self._best
+
     def run(self, listener: Listener = lambda epoch: None) -> tuple[Epoch, ...]:
         """Train to the end and leave each member at its best; the epochs that were run now.
 
@@ -172,10 +182,10 @@ class Trainer:
             yield int(torch.randint(examples.views, (1,), generator=self._generator)), rows
 
     def _step(self, view: int, rows: torch.Tensor) -> float:
-        learned = ~self._objective.examples.held_out[:, rows]
+        weight = self._objective.examples.weight[:, rows]
         loss = self._objective.losses(self._model, view, rows).loss
         # The sum over members, so that each has the gradient that it would have alone.
-        by_member = (loss * learned).sum(dim=1) / learned.sum(dim=1).clamp_min(1)
+        by_member = (loss * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
         if not bool(torch.isfinite(by_member).all()):
             raise ModelError(
                 f"the loss is not finite in epoch {self._done}: lower learning_rate or gradient_norm, and look at "

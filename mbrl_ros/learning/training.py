@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,15 +13,16 @@ import torch
 from mbrl_ros import __version__
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.recording import Drive
+from mbrl_ros.learning.calibration import calibrated, whiten
 from mbrl_ros.learning.examples import cut_driving, examples_for, guard_for, scaling_of
-from mbrl_ros.learning.objective import MultiStep
+from mbrl_ros.learning.objective import MultiStep, SingleStep
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.trainer import Epoch, Trainer
 from mbrl_ros.models import passport
 from mbrl_ros.models.identification import Options, identify
 from mbrl_ros.models.learned import Base, Config, LearnedModel, Network, build_base
 from mbrl_ros.models.parametric import ParametricModel, build
-from mbrl_ros.models.passport import Provenance
+from mbrl_ros.models.passport import Provenance, Uncertainty
 
 PHYSICS_FOLDER = "physics"
 
@@ -73,8 +74,8 @@ def train(parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress
     physics, provenance = _physics(parts, recipe, work, progress)
     if recipe.network is None:
         return Trained(physics, provenance)
-    model = _network_on(physics, parts, recipe, work, progress)
-    return Trained(model, provenance)
+    model, uncertainty = _network_on(physics, parts, recipe, work, progress)
+    return Trained(model, replace(provenance, uncertainty=uncertainty))
 
 
 def fingerprint(parts: Sequence[Drive], recipe: Recipe) -> str:
@@ -126,10 +127,10 @@ def _physics(
 
 def _network_on(
     physics: ParametricModel, parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress
-) -> LearnedModel:
+) -> tuple[LearnedModel, Uncertainty | None]:
     wanted, settings = recipe.network, recipe.training
     assert wanted is not None  # noqa: S101
-    network = Network(**wanted.model_dump(exclude={"headroom", "least_grip_mps2"}))
+    network = Network(**wanted.model_dump(exclude={"headroom", "least_grip_mps2", "elites"}))
     driving = cut_driving(parts, physics.delay.detach(), network.history_s, settings)
     config = Config(
         dt=physics.dt,
@@ -145,12 +146,17 @@ def _network_on(
     single = _untrained(config, physics, mean, std, settings.seed).float()
     for parameter in single.base.parameters():
         parameter.requires_grad_(False)
-    objective = MultiStep(single, examples, settings.velocity_weight)
-    Trainer(single, objective, settings, work, fingerprint(parts, recipe)).run(progress.trained)
-    for part in ("encoder", "cell", "head"):
-        if getattr(single, part) is not None:
-            getattr(exact, part).load_state_dict(getattr(single, part).state_dict())
-    return exact
+    objective = SingleStep(examples) if network.probabilistic else MultiStep(single, examples, settings.velocity_weight)
+    trainer = Trainer(single, objective, settings, work, fingerprint(parts, recipe))
+    trainer.run(progress.trained)
+    whiten(single, examples)
+    if wanted.elites is not None:
+        best = trainer.errors.argsort()[: wanted.elites].sort().values
+        config = replace(config, network=replace(network, elites=tuple(best.tolist())))
+        exact = _untrained(config, physics, mean, std, settings.seed)
+    learned = {name: value for name, value in single.state_dict().items() if not name.startswith("base.")}
+    exact.load_state_dict({**exact.state_dict(), **learned})  # the physics keeps its double precision
+    return exact, calibrated(single, examples)
 
 
 def _base_of(physics: ParametricModel, recipe: Recipe) -> Base:

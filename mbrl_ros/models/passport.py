@@ -73,6 +73,26 @@ class Score(Settings):
     starts: NonNegativeInt = Field(description="number of predictions")
 
 
+class HorizonIntervals(Settings):
+    """How far from predicted positions a car was in driving that the network did not learn from.
+
+    Half the width of an interval is ``factor sqrt(base^2 + spread^2)``, spread being the members' (`models.learned`).
+    """
+
+    horizon_s: PositiveFloat
+    base_m: tuple[PositiveFloat, PositiveFloat] = Field(description="along and across the heading")
+    along: tuple[PositiveFloat, ...] = Field(description="factors of the levels")
+    across: tuple[PositiveFloat, ...] = Field(description="likewise")
+
+
+class Uncertainty(Settings):
+    """What a learned model is uncertain of, calibrated on driving that it did not learn from."""
+
+    levels: tuple[PositiveFloat, ...] = Field(description="share of driving that intervals are to hold")
+    horizons: tuple[HorizonIntervals, ...]
+    novelty: PositiveFloat = Field(description="beyond this the model is used where it has not been")
+
+
 class Passport(Settings):
     """Everything about a model that its weights do not say. All is required, so that a cut file is noticed."""
 
@@ -89,6 +109,7 @@ class Passport(Settings):
     bags: tuple[TrainingBag, ...]
     split: str = Field(description="how fitted and held-out driving were separated")
     scores: tuple[Score, ...]
+    uncertainty: Uncertainty | None = Field(default=None, description="of learned models that say so")
     notes: tuple[str, ...]
     software_version: str
     weights_sha256: str
@@ -105,6 +126,7 @@ class Provenance:
         identifiable: whether the driving determined them, by name.
         scores: on held-out driving.
         notes: sentences to read before using the model.
+        uncertainty: of its predictions, where that was calibrated.
     """
 
     bags: tuple[TrainingBag, ...] = ()
@@ -113,6 +135,7 @@ class Provenance:
     identifiable: Mapping[str, bool] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
     notes: tuple[str, ...] = ()
+    uncertainty: Uncertainty | None = None
 
 
 class SavableModel(DynamicsModel, Protocol):
@@ -240,6 +263,7 @@ def to_bytes(model: SavableModel, provenance: Provenance | None = None) -> tuple
         bags=origin.bags,
         split=origin.split,
         scores=origin.scores,
+        uncertainty=origin.uncertainty,
         notes=origin.notes,
         software_version=__version__,
         weights_sha256=hashlib.sha256(weights).hexdigest(),

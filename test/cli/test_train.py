@@ -109,7 +109,7 @@ def test_killed_it_goes_on_where_it_was(recording, recipe, tmp_path):
 def test_recipes_that_come_with_the_package(path):
     read_settings(path, Recipe)
     values = [line for line in path.read_text().splitlines() if ":" in line and not line.lstrip().startswith("#")]
-    plain = ("network:", "training:", "identification:", "physics:", "seed: 0", "weight_decay: 0.01")
+    plain = ("network:", "training:", "identification:", "seed: 0", "weight_decay: 0.01", "kind: mlp")
     assert all("#" in line or line.strip() in plain for line in values)
 
 

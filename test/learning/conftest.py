@@ -11,7 +11,7 @@ DT = 0.05
 WHEELBASE = 0.33
 
 
-def write_drive(path, seconds=80.0, seed=0):
+def written(path, seconds=80.0, seed=0):
     """What ``mbrl drive --record`` writes: a kinematic car whose ground rises and falls slowly."""
     rng = np.random.default_rng(seed)
     slope_phase, steering_phase = rng.uniform(0, 2 * np.pi, 2)
@@ -52,9 +52,15 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
+def write_drive():
+    """Writes such a recording to a path, of other hills with another ``seed``, and returns the path."""
+    return written
+
+
+@pytest.fixture(scope="session")
 def hilly(tmp_path_factory):
     """Path of the recording."""
-    return write_drive(tmp_path_factory.mktemp("bags") / "hilly")
+    return written(tmp_path_factory.mktemp("bags") / "hilly")
 
 
 @pytest.fixture(scope="session")

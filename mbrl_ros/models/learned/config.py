@@ -42,6 +42,8 @@ class Network:
         layers: hidden layers of an "mlp".
         history_s: driving before a start that fills the memory [s].
         sees: the base's prediction, f_p(s, a) + f_np(f_p(s, a), a), or the state itself, f_p(s, a) + f_np(s, a).
+        probabilistic: each member says how uncertain its output is, too.
+        elites: members whose mean is the residual, by number; empty: all.
 
     Raises:
         ModelError: a value makes no sense.
@@ -53,6 +55,8 @@ class Network:
     layers: int = 2
     history_s: float = 1.0
     sees: Seen = "predicted"
+    probabilistic: bool = False
+    elites: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in (("kind", NetworkKind), ("sees", Seen)):
@@ -61,6 +65,8 @@ class Network:
         for name in ("members", "hidden", "layers"):
             if getattr(self, name) < 1:
                 raise ModelError(f"network: {name} is {getattr(self, name)}, must be at least 1")
+        if len(set(self.elites)) < len(self.elites) or not set(self.elites) <= set(range(self.members)):
+            raise ModelError(f"network: elites {self.elites} are not different ones of {self.members} members")
         if not 0 < self.history_s <= 30:
             raise ModelError(f"network: history_s is {self.history_s}, must be in (0, 30]")
 

@@ -26,6 +26,7 @@ _RENEWED = {"kinematic_bicycle": ("vy", "yaw_rate")}
 
 _HOLD_S = 0.1  # by which a correction per second acts on a velocity that is computed anew
 _ROLLING_MPS = 0.3  # below this speed corrections fade, so that none moves a standing car
+_LOG_VARIANCES = (-10.0, 0.5)  # of outputs as shares of their limits: where their learned bounds begin (PETS)
 _LARGEST_INPUT = 5.0  # standard deviations: what lies further out is a sensor's jump, or driving never seen
 
 
@@ -60,11 +61,13 @@ class LearnedModel(torch.nn.Module):
         mean, std: of the networks' inputs, in their order.
     """
 
+    whitening: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
     limits: torch.Tensor
     held_s: torch.Tensor
     share: torch.Tensor
+    elites: torch.Tensor
 
     def __init__(self, base: ParametricModel | Inertia, config: Config, mean: torch.Tensor, std: torch.Tensor) -> None:
         super().__init__()
@@ -82,16 +85,25 @@ class LearnedModel(torch.nn.Module):
             self.encoder = RecurrentCell(network.kind, network.members, seen + len(SURPRISES), network.hidden)
             self.cell = RecurrentCell(network.kind, network.members, seen, network.hidden)
             widths = (network.hidden,)
-        self.head = Perceptron(network.members, (*widths, len(OUTPUTS)), zero=True)
+        outputs = len(OUTPUTS) * (2 if network.probabilistic else 1)
+        self.head = Perceptron(network.members, (*widths, outputs), zero=True)
+        if network.probabilistic:
+            shape = (network.members, 1, len(OUTPUTS))
+            self.lowest, self.highest = (torch.nn.Parameter(torch.full(shape, bound)) for bound in _LOG_VARIANCES)
         self._remembered = self.cell.memory if self.cell is not None else 0
         names = tuple(f"memory_{k}" for k in range(network.members * self._remembered))
         self.state_layout = Layout(STATE.names + names, STATE.units + ("1",) * len(names))
         renewed = [name in _RENEWED.get(base.kind, ()) for name in OUTPUTS]
         self._constant("mean", mean)
         self._constant("std", std)
+        self.register_buffer("whitening", torch.eye(seen, dtype=mean.dtype))
+        """[F, F] what makes the inputs of a network without memory uncorrelated; says how novel they are."""
         self._constant("limits", torch.tensor(config.guard.residual, dtype=mean.dtype))
         self._constant("held_s", torch.tensor([_HOLD_S if new else self.dt for new in renewed], dtype=mean.dtype))
         self._constant("share", torch.tensor([1.0 if new else 0.5 for new in renewed], dtype=mean.dtype))
+
+        members = range(network.members)
+        self._constant("elites", torch.tensor(network.elites or tuple(members)))
 
     @property
     def delay(self) -> torch.Tensor:
@@ -116,9 +128,49 @@ class LearnedModel(torch.nn.Module):
         car = state[:, : len(STATE)]
         predicted = self.base(car, action)
         memory = self._by_member(state[:, len(STATE) :])
-        change, memory = self._residual(self._seen(car, predicted, action)[None], memory)
-        following = self._corrected(car, predicted, change.mean(dim=0))
+        output, memory = self._network(self._seen(car, predicted, action)[None], memory)
+        change = self._change(output)[self.elites].mean(dim=0)
+        following = self._corrected(car, predicted, change)
         return torch.cat([following, self._flat(memory)], dim=-1).reshape(*shape, -1)
+
+    def sample(
+        self, state: torch.Tensor, action: torch.Tensor, member: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        """[N, S], [N, A] -> [N, S] a state that may follow: what one member says, with what it is uncertain of.
+
+        Args:
+            state: as for the model itself.
+            action: likewise.
+            member: [N] which member each row believes.
+            noise: [N, 3] standard normal; without effect where members do not say how uncertain they are.
+        """
+        car = state[:, : len(STATE)]
+        predicted = self.base(car, action)
+        memory = self._by_member(state[:, len(STATE) :])
+        output, memory = self._network(self._seen(car, predicted, action)[None], memory)
+        chosen = output[member, torch.arange(len(state), device=state.device)]
+        change = self._change(chosen)
+        if self.config.network.probabilistic:
+            variance = self.log_variance(output)[member, torch.arange(len(state), device=state.device)].exp()
+            change = change + self.limits * variance.sqrt() * noise
+        return torch.cat([self._corrected(car, predicted, change), self._flat(memory)], dim=-1)
+
+    def outputs(
+        self, car: torch.Tensor, memory: torch.Tensor, action: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What is learned of one step: mean and log-variance of `OUTPUTS` as shares of their limits, [M, N, 3] each.
+
+        The third is the base's prediction [N, 8]. Arguments as those of `advance`, but ``car`` is [N, 8].
+        """
+        predicted = self.base(car, action)
+        output, _ = self._network(self._seen(car, predicted, action)[None], memory)
+        return torch.tanh(output[..., : len(OUTPUTS)]), self.log_variance(output), predicted
+
+    def log_variance(self, output: torch.Tensor) -> torch.Tensor:
+        """[M, N, 3] of what the networks put out, softly held between learned bounds (Chua et al. 2018, appendix A)."""
+        said = output[..., len(OUTPUTS) :]
+        said = self.highest - torch.nn.functional.softplus(self.highest - said)
+        return self.lowest + torch.nn.functional.softplus(said - self.lowest)
 
     def start(self, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor) -> torch.Tensor:
         """[N, S] states to begin with; see `models.starting.start`."""
@@ -132,7 +184,7 @@ class LearnedModel(torch.nn.Module):
             predicted = self.base(car, applied[:, k])
             recorded = torch.where(observed, states[:, k + 1], predicted)
             surprise = _surprise(recorded, predicted) / self.dt
-            rows.append(torch.cat([recorded[:, _SEEN], applied[:, k], surprise], dim=-1))
+            rows.append(torch.cat([recorded[:, _SEEN], self._asked(car, applied[:, k]), surprise], dim=-1))
             car = recorded
         if self.encoder is None or not rows:
             return Prepared(car, car.new_zeros(len(car), 0, len(self.mean)))
@@ -152,8 +204,24 @@ class LearnedModel(torch.nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The next [M, N, 8] states and memories [M, N, W], each member going its own way; ``action`` is [N, A]."""
         predicted = self.base(car, action)
-        change, memory = self._residual(self._seen(car, predicted, action.expand(len(car), -1, -1)), memory)
-        return self._corrected(car, predicted, change), memory
+        output, memory = self._network(self._seen(car, predicted, action.expand(len(car), -1, -1)), memory)
+        return self._corrected(car, predicted, self._change(output)), memory
+
+    def separate(self, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[M, N, 8] and [M, N, W] states [N, S] for `advance`: each member begins with the same car."""
+        car = state[:, : len(STATE)].expand(self.config.network.members, -1, -1)
+        return car, self._by_member(state[:, len(STATE) :])
+
+    def novelty(self, car: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """[N] how far a state [N, 8] and an action [N, A] are from what was learned from: about 1 inside of it.
+
+        Mahalanobis distance of the inputs, divided by the root of their number. A passport's ``uncertainty.novelty``
+        says beyond what to doubt the model.
+        """
+        inputs = self.seen(car, action)
+        count = inputs.shape[-1]
+        scaled = ((inputs - self.mean[:count]) / self.std[:count]) @ self.whitening
+        return torch.linalg.vector_norm(scaled, dim=-1) / count**0.5
 
     def _constant(self, name: str, value: torch.Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
@@ -164,21 +232,43 @@ class LearnedModel(torch.nn.Module):
     def _flat(self, memory: torch.Tensor) -> torch.Tensor:
         return memory.transpose(0, 1).reshape(memory.shape[1], -1)
 
+    def seen(self, car: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """[..., F] what a network without memory reads of a state and an action, not normalised."""
+        return self._inputs(car, self.base(car, action), action)
+
     def _seen(self, car: torch.Tensor, predicted: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        return self._normalised(self._inputs(car, predicted, action))
+
+    def _inputs(self, car: torch.Tensor, predicted: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         seen = predicted if self.config.network.sees == "predicted" else car
-        return self._normalised(torch.cat([seen[..., _SEEN], action], dim=-1))
+        return torch.cat([seen[..., _SEEN], self._asked(car, action)], dim=-1)
+
+    def _asked(self, car: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """[..., A] what the action asks to change: small differences of large numbers are hard to learn.
+
+        Of steering, acceleration and speed the change from what they are; a duty cycle as it is.
+        """
+        present = {"acceleration": car[..., ACCELERATION], "speed": car[..., VX]}
+        steering, drive = action.unbind(-1)
+        if self.config.base.drive in present:
+            drive = drive - present[self.config.base.drive]
+        return torch.stack([steering - car[..., STEERING_ANGLE], drive], dim=-1)
 
     def _normalised(self, x: torch.Tensor) -> torch.Tensor:
         count = x.shape[-1]
         return ((x - self.mean[:count]) / self.std[:count]).clamp(-_LARGEST_INPUT, _LARGEST_INPUT)
 
-    def _residual(self, x: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[M, N, 3] rates of change that the members add, and their memories, given [M or 1, N, F]."""
+    def _network(self, x: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the members put out [M, N, 3 or 6], and their memories, given [M or 1, N, F]."""
         x = x.expand(self.config.network.members, -1, -1)
         if self.cell is None:
-            return self.limits * torch.tanh(self.head(x)), memory
+            return self.head(x), memory
         memory = self.cell(x, memory)
-        return self.limits * torch.tanh(self.head(memory[..., : self.cell.hidden])), memory
+        return self.head(memory[..., : self.cell.hidden]), memory
+
+    def _change(self, output: torch.Tensor) -> torch.Tensor:
+        """[..., 3] rates of change that are added."""
+        return self.limits * torch.tanh(output[..., : len(OUTPUTS)])
 
     def _corrected(self, car: torch.Tensor, predicted: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         """``predicted`` with velocities changed at rates ``change``, guarded, and its pose moved along."""
