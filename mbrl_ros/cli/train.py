@@ -68,6 +68,7 @@ def train(
         **reading(topic, topics, rate, on_bad),
         "drive": drive,
         "reference_point": reference_point,
+        "mean_commands": True,
     }
     drives = [read_drive(path, **how) for path in bags]
     console = Console()

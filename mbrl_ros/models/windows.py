@@ -151,7 +151,7 @@ def measured_entries(segment: Segment) -> np.ndarray:
 def require_alike(drives: Sequence[Drive]) -> Layout:
     """The drives' action layout; DataError unless there is driving, all at one rate and with the same actions."""
     if not drives or not any(drive.segments for drive in drives):
-        raise DataError("there is no driving to learn from; give at least one recording with controls")
+        raise DataError("there is no driving to identify from; give at least one recording with controls")
     first = drives[0]
     for drive in drives[1:]:
         if not math.isclose(drive.dt, first.dt, rel_tol=1e-6):
@@ -174,7 +174,7 @@ def _require_finite(segment: Segment, source: str) -> None:
     missing = [name for name in _NEEDED if not segment.observed[STATE.index(name)]]
     if missing:
         raise DataError(
-            f"{source}: the recording holds no {', '.join(missing)}; a fit needs pose and speed "
+            f"{source}: the recording holds no {', '.join(missing)}; identification needs pose and speed "
             "(Odometry with a filled twist)"
         )
     recorded = segment.state[:, segment.observed]
@@ -183,7 +183,7 @@ def _require_finite(segment: Segment, source: str) -> None:
         if bad.any():
             raise DataError(
                 f"{source}: {int(bad.sum())} rows have a non-finite {what}, the first at "
-                f"{segment.time_s[int(bad.argmax())]:.3f} s; cut or repair them before fitting"
+                f"{segment.time_s[int(bad.argmax())]:.3f} s; cut or repair them before identifying"
             )
 
 
