@@ -16,6 +16,7 @@ from mbrl_ros.core.config import read_settings, read_yaml
 from mbrl_ros.core.errors import ConfigError, MbrlError
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.models.parametric import KINDS, build_for
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
@@ -74,7 +75,12 @@ def _kind(path: Path) -> str:
         return "vehicles"
     if isinstance(keys, dict) and {"mppi", "task", "loop"} & keys.keys():
         return "planners"
-    raise ConfigError(f"{path}: neither a vehicle (has limits) nor a planner (has mppi, task or loop)")
+    if isinstance(keys, dict) and {"physics", "network"} <= keys.keys():
+        return "training"
+    raise ConfigError(
+        f"{path}: neither a vehicle (has limits) nor a planner (has mppi, task or loop) nor a recipe (has physics and "
+        "network)"
+    )
 
 
 def _check_vehicle(path: Path) -> None:
@@ -91,6 +97,10 @@ def _check_planner(path: Path) -> None:
     read_settings(path, RacingPlannerSettings)
 
 
+def _check_recipe(path: Path) -> None:
+    read_settings(path, Recipe)
+
+
 def _check_track(path: Path) -> None:
     Track.from_csv(path)
 
@@ -103,6 +113,7 @@ def _check_display(path: Path) -> None:
 _CHECKS: dict[str, Callable[[Path], None]] = {
     "vehicles": _check_vehicle,
     "planners": _check_planner,
+    "training": _check_recipe,
     "tracks": _check_track,
     "rviz": _check_display,
 }

@@ -18,6 +18,7 @@ from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.comparison import BASELINES, BagComparison, compare
+from mbrl_ros.evaluation.coverage import Coverage
 from mbrl_ros.evaluation.open_loop import HORIZONS_S, START_EVERY_S, Score
 from mbrl_ros.evaluation.report import write_report
 from mbrl_ros.models.passport import LoadedModel, load
@@ -106,6 +107,11 @@ def json_rows(bag: str, comparison: BagComparison) -> list[dict[str, Any]]:
             "ade_interval_m": [number(value) for value in s.ade_interval_m],
             "fde_interval_m": [number(value) for value in s.fde_interval_m],
             "rmse": s.rmse,
+            "coverage": {
+                c.regime: {"starts": c.starts, "novel": c.novel} | {f"{level:g}": c.share[level] for level in c.share}
+                for c in comparison.coverage
+                if (c.model, c.horizon_s) == (s.model, s.horizon_s)
+            },
         }
         for s in comparison.scores
     ]
@@ -160,8 +166,23 @@ def _show(console: Console, name: str, comparison: BagComparison) -> None:
     table.add_section()
     table.add_row("starts", *(starts[h] for h in horizons), style="dim")
     console.print(table)
+    if comparison.coverage:
+        console.print(_coverage(comparison.coverage))
     for note in (*comparison.drive.notes, *comparison.notes):
         console.print(f"[dim]note:[/] {note}", soft_wrap=True, highlight=False)
+
+
+def _coverage(coverage: Sequence[Coverage]) -> Table:
+    table = Table(title="what intervals hold of the driven positions, and how much of it is novel to the model")
+    table.add_column("model")
+    table.add_column("regime")
+    levels = list(coverage[0].share)
+    for column in ("horizon", *(f"{100 * level:g} %" for level in levels), "novel", "starts"):
+        table.add_column(column, justify="right")
+    for c in coverage:
+        shares = [f"{100 * c.share[level]:.0f} %" for level in levels]
+        table.add_row(c.model, c.regime, f"{c.horizon_s:g} s", *shares, f"{100 * c.novel:.0f} %", str(c.starts))
+    return table
 
 
 def _cell(score: Score) -> str:

@@ -23,6 +23,7 @@ from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.fitting import SPLIT, Fitted, fit_and_save, start_model
 from mbrl_ros.models.identification import Options
 from mbrl_ros.models.parametric import KINDS, ParametricModel, build
+from mbrl_ros.models.passport import Score
 
 _SHORT = {"kinematic": "kinematic_bicycle"}
 _DEFAULTS = Options()
@@ -123,7 +124,7 @@ def fit_with_progress(
         )
     console.print(_parameters(fitted))
     if fitted.scores:
-        console.print(_scores(fitted))
+        console.print(scores_table(fitted.scores))
     for note in fitted.notes:
         console.print(f"[dim]note:[/] {note}", soft_wrap=True, highlight=False)
     return fitted
@@ -157,12 +158,13 @@ def _parameters(fitted: Fitted) -> Table:
     return table
 
 
-def _scores(fitted: Fitted) -> Table:
+def scores_table(scores: Sequence[Score]) -> Table:
+    """Held-out scores for people."""
     table = Table(title="held out: position error in m")
     table.add_column("recording")
     for name in ("horizon", "ADE", "FDE", "starts"):
         table.add_column(name, justify="right")
-    for s in fitted.scores:
+    for s in scores:
         table.add_row(s.bag, f"{s.horizon_s:g} s", f"{s.ade_m:.3f}", f"{s.fde_m:.3f}", str(s.starts))
     return table
 

@@ -32,6 +32,7 @@ _register("demo", "demo", "demo")
 _register("drive", "drive", "drive")
 _register("race", "race", "race")
 _register("fit", "fit", "fit")
+_register("train", "train", "train")
 _register("evaluate", "evaluate", "evaluate")
 
 

@@ -13,12 +13,8 @@ from mbrl_ros.core.errors import DataError, ModelError
 from mbrl_ros.core.layout import STATE, VX, VY, YAW, YAW_RATE, X, Y
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.evaluation.open_loop import Predictor, Windows
-from mbrl_ros.models.identification.windows import Windows as FitWindows
-from mbrl_ros.models.identification.windows import start_states
 from mbrl_ros.models.model import DynamicsModel, rollout
-
-SETTLE_S = 0.5
-"""History over which a model settles what a recording does not hold before it predicts [s]."""
+from mbrl_ros.models.starting import history_s, start
 
 _LINEAR_STATES = ("vx", "vy", "yaw_rate", "steering_angle", "acceleration")
 
@@ -91,33 +87,40 @@ def linear(train: Sequence[Drive]) -> Predictor:
 def of_model(name: str, model: DynamicsModel) -> Predictor:
     """A dynamics model, rolled out along the recorded commands behind its own delay.
 
-    What the recording does not hold of a start state (say the lateral velocity) settles over ``SETTLE_S`` of
-    history, just as identification lets it.
+    It begins with what it makes of the driving before the start (`models.starting.start`): a model with memory reads
+    it, and whatever the recording does not hold of a start state (say the lateral velocity) settles.
     """
-    delay_s = float(model.delay.detach().max())
 
     def predict(windows: Windows) -> torch.Tensor:
-        model.action_layout.require(windows.action_layout, f"actions of {windows.source} for model '{name}'")
-        if model.reference_point != windows.reference_point:
-            raise ModelError(
-                f"model '{name}' describes the {model.reference_point}, {windows.source} the {windows.reference_point}"
-            )
-        at_rate = _at_rate(name, model, windows.dt)
-        dtype = next((p.dtype for p in getattr(model, "parameters", list)()), torch.float64)
-        states = torch.where(windows.measured[:, None], windows.states, 0.0).to(dtype)
-        commands = windows.commands.to(dtype)
-        delay_steps = (model.delay / windows.dt).to(dtype)
-        needed = math.floor(delay_s / windows.dt) + 1
+        at_rate, begin, applied = beginning(name, model, windows)
         with torch.no_grad():
-            applied = delayed(commands, delay_steps, needed)
-            settling = applied.shape[1] - (states.shape[1] - 1 - windows.past)
-            fit_windows = FitWindows(
-                states, commands, windows.measured, np.zeros(len(windows), dtype=int), windows.past, windows.dt
-            )
-            start = start_states(at_rate, fit_windows, applied[:, :settling])
-            return rollout(at_rate, start, applied[:, settling:]).to(torch.float64)
+            predicted = rollout(at_rate, begin, applied)
+        return predicted[..., : len(STATE)].to(torch.float64)
 
-    return Predictor(name, predict, past_s=delay_s + SETTLE_S)
+    return Predictor(name, predict, past_s=float(model.delay.detach().max()) + history_s(model))
+
+
+def beginning(name: str, model: DynamicsModel, windows: Windows) -> tuple[DynamicsModel, torch.Tensor, torch.Tensor]:
+    """The model at the windows' rate, the states [N, S] that it begins with, and the actions [N, H, A] that act then.
+
+    Raises:
+        LayoutError, ModelError: the model is of another car or rate.
+    """
+    model.action_layout.require(windows.action_layout, f"actions of {windows.source} for model '{name}'")
+    if model.reference_point != windows.reference_point:
+        raise ModelError(
+            f"model '{name}' describes the {model.reference_point}, {windows.source} the {windows.reference_point}"
+        )
+    at_rate = _at_rate(name, model, windows.dt)
+    dtype = next((p.dtype for p in getattr(model, "parameters", list)()), torch.float64)
+    states = torch.where(windows.measured[:, None], windows.states, 0.0).to(dtype)
+    needed = math.floor(float(model.delay.detach().max()) / windows.dt) + 1
+    past = min(windows.past - needed, math.ceil(history_s(model) / windows.dt - 1e-9))
+    with torch.no_grad():
+        delay_steps = (model.delay / windows.dt).to(dtype)
+        applied = delayed(windows.commands.to(dtype), delay_steps, needed)[:, windows.past - needed - past :]
+        driven = states[:, windows.past - past : windows.past + 1]
+        return at_rate, start(at_rate, driven, windows.measured, applied[:, :past]), applied[:, past:]
 
 
 def _at_rate(name: str, model: DynamicsModel, dt: float) -> DynamicsModel:

@@ -13,6 +13,7 @@ from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import VY
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.evaluation import baselines
+from mbrl_ros.evaluation.coverage import Coverage, coverage
 from mbrl_ros.evaluation.open_loop import (
     HORIZONS_S,
     START_EVERY_S,
@@ -41,6 +42,7 @@ class BagComparison:
         predicted: [N, H + 1, 8] predicted states by predictor, models first.
         scores: by predictor and horizon.
         notes: what a reader of the scores has to know, each a sentence.
+        coverage: what the intervals of models hold that state some.
     """
 
     drive: Drive
@@ -50,6 +52,7 @@ class BagComparison:
     predicted: dict[str, torch.Tensor]
     scores: tuple[Score, ...]
     notes: tuple[str, ...]
+    coverage: tuple[Coverage, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -133,7 +136,8 @@ def _compare_on(
         for name, states in predicted.items()
         for score in scores(name, states, windows, horizons_s, start_every_s=start_every_s, seed=seed)
     ]
-    return BagComparison(drive, fold.held_out, speed, windows, predicted, tuple(all_scores), tuple(notes))
+    held = [c for name, loaded in models.items() for c in coverage(name, loaded, windows, predicted[name])]
+    return BagComparison(drive, fold.held_out, speed, windows, predicted, tuple(all_scores), tuple(notes), tuple(held))
 
 
 def _linear(fold: Fold, train: Sequence[Drive]) -> tuple[Predictor | None, str]:

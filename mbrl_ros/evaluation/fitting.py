@@ -17,7 +17,7 @@ from mbrl_ros.models import passport
 from mbrl_ros.models.identification import Identification, Options, identify
 from mbrl_ros.models.identification.identify import Progress
 from mbrl_ros.models.parametric import ParametricModel, build, build_for
-from mbrl_ros.models.passport import LoadedModel, Provenance, Score, TrainingBag
+from mbrl_ros.models.passport import LoadedModel, Provenance, SavableModel, Score, TrainingBag
 
 SPLIT = "time:0.8"
 WHOLE = "none"
@@ -92,11 +92,12 @@ def fit_and_save(
     """
     passport.require_free(folder)
     options = options or Options()
-    parts = list(drives) if split == WHOLE else _training_parts(drives, split)
+    parts = training_parts(drives, split)
     found = identify(parts, start, options, progress)
-    scores, notes = _scored(found, drives, split, horizons_s, options.min_speed)
+    scores, doubts = held_out_scores(found.model, drives, split, horizons_s, options.min_speed)
+    notes = (*found.statements, *doubts)
     provenance = Provenance(
-        bags=tuple(_training_bag(part) for part in parts),
+        bags=tuple(training_bag(part) for part in parts),
         split=split,
         std={name: estimate.std for name, estimate in found.estimates.items()},
         identifiable={name: estimate.identifiable for name, estimate in found.estimates.items()},
@@ -107,29 +108,41 @@ def fit_and_save(
     return Fitted(passport.load(folder), found, scores, notes)
 
 
-def _training_bag(part: Drive) -> TrainingBag:
+def training_bag(part: Drive) -> TrainingBag:
+    """What a passport says of driving that was learned from."""
     return TrainingBag(source=part.source, sha256=part.source_hash, start_s=part.start_s, end_s=part.end_s)
 
 
-def _training_parts(drives: Sequence[Drive], split: str) -> list[Drive]:
+def training_parts(drives: Sequence[Drive], split: str) -> list[Drive]:
+    """What ``split`` leaves of ``drives`` to learn from; everything if it is ``none``.
+
+    Raises:
+        ConfigError: nothing is left.
+    """
+    if split == WHOLE:
+        return list(drives)
     parts = [part for fold in folds(drives, split) for part in parts_without(fold.drive, fold.held_out)]
     if not parts:
         raise ConfigError(f"split '{split}' leaves nothing to fit to; expected time:0.8, lap:2 or {WHOLE}")
     return parts
 
 
-def _scored(
-    found: Identification, drives: Sequence[Drive], split: str, horizons_s: Sequence[float], min_speed: float | None
+def held_out_scores(
+    model: SavableModel,
+    drives: Sequence[Drive],
+    split: str,
+    horizons_s: Sequence[float] = SCORED_S,
+    min_speed: float | None = None,
 ) -> tuple[tuple[Score, ...], tuple[str, ...]]:
-    """Scores on what was held out, and the statements of the fit with what is to say of the scores."""
+    """Scores of ``model`` on what ``split`` holds out of ``drives``, and sentences on what could not be scored."""
     if split == WHOLE:
-        return (), found.statements
-    model = {"fitted": passport.from_bytes(*passport.to_bytes(found.model))}
+        return (), ()
+    loaded = {"fitted": passport.from_bytes(*passport.to_bytes(model))}
     try:
-        comparisons = compare(model, drives, split=split, horizons_s=horizons_s, min_speed=min_speed)
+        comparisons = compare(loaded, drives, split=split, horizons_s=horizons_s, min_speed=min_speed)
     except DataError as error:
-        return (), (*found.statements, f"not scored on held-out driving: {error}")
-    return tuple(score for comparison in comparisons for score in _scores(comparison)), found.statements
+        return (), (f"not scored on held-out driving: {error}",)
+    return tuple(score for comparison in comparisons for score in _scores(comparison)), ()
 
 
 def _scores(comparison: BagComparison) -> list[Score]:

@@ -14,6 +14,7 @@ from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.delay import CommandHistory, delayed
 from mbrl_ros.core.layout import STATE, VX, YAW, YAW_RATE, X, Y
 from mbrl_ros.models.model import DynamicsModel, rollout
+from mbrl_ros.models.starting import Remembering, start
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,12 @@ class LiveErrors:
         """Errors of ``model`` over the window, or None while there is too little driving for the longest horizon."""
         if self._commands is None or len(self._states) < 2:
             return None
-        past = math.ceil(float(model.delay.detach().max()) / model.dt) + 1
+        delay = math.ceil(float(model.delay.detach().max()) / model.dt) + 1
+        seen = math.ceil(model.history_s / model.dt - 1e-9) if isinstance(model, Remembering) else 0
+        past = delay + seen
         steps = math.ceil(max(self._horizons_s) / model.dt)
         stamps = np.array([stamp for stamp, _ in self._states])
-        first_s = max(stamps[0], self._first_command_s + past * model.dt)
+        first_s = max(stamps[0] + seen * model.dt, self._first_command_s + past * model.dt)
         starts_s = np.arange(first_s, stamps[-1] - steps * model.dt, self._start_every_s)
         if not len(starts_s):
             return None
@@ -92,10 +95,13 @@ class LiveErrors:
         commands = np.stack(
             [self._commands.mean(start_s - past * model.dt, model.dt, past + steps) for start_s in starts_s]
         )
+        before = np.stack([driven.at(starts_s + k * model.dt) for k in range(-seen, 1)], axis=1)
         with torch.no_grad():
-            applied = delayed(torch.from_numpy(commands), model.delay.double() / model.dt, past)
             dtype = model.delay.dtype
-            predicted = rollout(model, torch.from_numpy(driven.at(starts_s)).to(dtype), applied.to(dtype))
+            applied = delayed(torch.from_numpy(commands), model.delay.double() / model.dt, delay).to(dtype)
+            everything = torch.ones(len(before), len(STATE), dtype=torch.bool)
+            begin = start(model, torch.from_numpy(before).to(dtype), everything, applied[:, :seen])
+            predicted = rollout(model, begin, applied[:, seen:])[..., : len(STATE)]
         return self._errors(stamps[-1], starts_s, predicted.double().numpy(), driven, model.dt)
 
     def _errors(

@@ -20,7 +20,7 @@ from mbrl_ros.core.layout import STATE, VX, YAW, Layout, ReferencePoint, X, Y
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.evaluation.splits import Interval
 from mbrl_ros.models.identification.agreement import compare_with_pose
-from mbrl_ros.models.identification.windows import measured_entries
+from mbrl_ros.models.windows import measured_entries
 
 HORIZONS_S = (0.1, 0.5, 1.0, 2.0)
 START_EVERY_S = 0.2

@@ -6,6 +6,7 @@ Nothing is unpickled. What does not fit, from a cut file to a parameter out of b
 from __future__ import annotations
 
 import hashlib
+import importlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -72,6 +73,26 @@ class Score(Settings):
     starts: NonNegativeInt = Field(description="number of predictions")
 
 
+class HorizonIntervals(Settings):
+    """How far from predicted positions a car was in driving that the network did not learn from.
+
+    Half the width of an interval is ``factor sqrt(base^2 + spread^2)``, spread being the members' (`models.learned`).
+    """
+
+    horizon_s: PositiveFloat
+    base_m: tuple[PositiveFloat, PositiveFloat] = Field(description="along and across the heading")
+    along: tuple[PositiveFloat, ...] = Field(description="factors of the levels")
+    across: tuple[PositiveFloat, ...] = Field(description="likewise")
+
+
+class Uncertainty(Settings):
+    """What a learned model is uncertain of, calibrated on driving that it did not learn from."""
+
+    levels: tuple[PositiveFloat, ...] = Field(description="share of driving that intervals are to hold")
+    horizons: tuple[HorizonIntervals, ...]
+    novelty: PositiveFloat = Field(description="beyond this the model is used where it has not been")
+
+
 class Passport(Settings):
     """Everything about a model that its weights do not say. All is required, so that a cut file is noticed."""
 
@@ -88,6 +109,7 @@ class Passport(Settings):
     bags: tuple[TrainingBag, ...]
     split: str = Field(description="how fitted and held-out driving were separated")
     scores: tuple[Score, ...]
+    uncertainty: Uncertainty | None = Field(default=None, description="of learned models that say so")
     notes: tuple[str, ...]
     software_version: str
     weights_sha256: str
@@ -104,6 +126,7 @@ class Provenance:
         identifiable: whether the driving determined them, by name.
         scores: on held-out driving.
         notes: sentences to read before using the model.
+        uncertainty: of its predictions, where that was calibrated.
     """
 
     bags: tuple[TrainingBag, ...] = ()
@@ -112,12 +135,14 @@ class Provenance:
     identifiable: Mapping[str, bool] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
     notes: tuple[str, ...] = ()
+    uncertainty: Uncertainty | None = None
 
 
 class SavableModel(DynamicsModel, Protocol):
     """A dynamics model that says what it is built from, as every ``nn.Module`` with a config dataclass does."""
 
     config: Any
+    """A dataclass. A model with ``normaliser`` and ``base`` has scaled inputs, and physics that it corrects."""
 
     def state_dict(self) -> dict[str, Any]:
         """Weights by name."""
@@ -143,6 +168,9 @@ Weights = dict[str, torch.Tensor]
 Loader = Callable[[Passport, Weights], DynamicsModel]
 
 _LOADERS: dict[str, Loader] = {}
+
+_HOMES = {"semiparametric": "mbrl_ros.models.learned", "nonparametric": "mbrl_ros.models.learned"}
+"""Packages that register their kinds when they are imported, which a parametric model need not wait for."""
 
 
 def register(kind: str, loader: Loader) -> None:
@@ -238,11 +266,12 @@ def to_bytes(model: SavableModel, provenance: Provenance | None = None) -> tuple
         dt_s=model.dt,
         delay_s=tuple(model.delay.tolist()),
         config={name: value for name, value in asdict(model.config).items() if name not in _STATED_APART},
-        normaliser=None,
+        normaliser=_normaliser(model),
         parameters=_records(model, origin),
         bags=origin.bags,
         split=origin.split,
         scores=origin.scores,
+        uncertainty=origin.uncertainty,
         notes=origin.notes,
         software_version=__version__,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
@@ -266,8 +295,11 @@ def from_bytes(passport_yaml: str, weights_bytes: bytes) -> LoadedModel:
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{WEIGHTS_FILE}: not a safetensors file: {error}") from error
     _require_finite(weights)
+    if passport.kind in _HOMES:
+        importlib.import_module(_HOMES[passport.kind])
     if passport.kind not in _LOADERS:
-        raise ModelError(f"{PASSPORT_FILE}: unknown kind '{passport.kind}'; there are {', '.join(_LOADERS)}")
+        kinds = ", ".join(dict.fromkeys((*_LOADERS, *_HOMES)))
+        raise ModelError(f"{PASSPORT_FILE}: unknown kind '{passport.kind}'; there are {kinds}")
     model = _LOADERS[passport.kind](passport, weights)
     _require_agreement(model, passport)
     return LoadedModel(model, passport, model_id(passport_yaml, weights_bytes))
@@ -286,7 +318,14 @@ def _entries(layout: Layout) -> tuple[Entry, ...]:
     return tuple(Entry(name=name, unit=unit) for name, unit in zip(layout.names, layout.units, strict=True))
 
 
+def _normaliser(model: SavableModel) -> Normaliser | None:
+    scaling = getattr(model, "normaliser", None)
+    return None if scaling is None else Normaliser(mean=tuple(scaling[0].tolist()), std=tuple(scaling[1].tolist()))
+
+
 def _records(model: DynamicsModel, origin: Provenance) -> dict[str, ParameterRecord]:
+    """Physical parameters of ``model``, or of what it corrects."""
+    model = getattr(model, "base", model)
     if not isinstance(model, ParametricModel):
         return {}
     return {

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from mbrl_ros.cli.main import app, main
 
-RANDOM = {"demo", "drive", "evaluate", "fit", "race", "track generate"}
+RANDOM = {"demo", "drive", "evaluate", "fit", "race", "track generate", "train"}
 
 
 def leaves(command, path=()):
@@ -43,7 +43,12 @@ def test_what_is_random_has_a_seed():
 
 @pytest.mark.parametrize("name", sorted(RANDOM))
 def test_a_seed_is_not_negative(name):
-    arguments = {"evaluate": ["--bag", "x"], "fit": ["x", "--out", "y"], "track generate": ["x.csv"]}
+    arguments = {
+        "evaluate": ["--bag", "x"],
+        "fit": ["x", "--out", "y"],
+        "track generate": ["x.csv"],
+        "train": ["x", "y", "--out", "z"],
+    }
     result = CliRunner().invoke(app, [*name.split(), *arguments.get(name, []), "--seed", "-1"])
     assert result.exit_code == 2
     assert "--seed" in result.output

@@ -8,6 +8,7 @@ from planning_toys import DoubleIntegrator, Regulate
 
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track_generator import TrackSettings, generate_track
+from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
 from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning import packages
@@ -112,3 +113,21 @@ def test_until_the_package_is_there_eager_rollouts_serve(monkeypatch):
     assert rollouts.backend == "compiled"
     with torch.no_grad():
         torch.testing.assert_close(rollouts.evaluate(state, actions), before)
+
+
+def test_memory_travels_along_in_rollouts(race, start, actions):
+    """A model with memory plans as it predicts: its memory stands behind the eight entries that tasks read."""
+    torch.manual_seed(0)
+    network = Network("gru", members=2, hidden=4)
+    guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
+    config = Config(race.dt, "rear_axle", Base("kinematic_bicycle", "acceleration"), network, guard)
+    model = LearnedModel(build_base(config, {"wheelbase": 0.33}), config, torch.zeros(13), torch.ones(13)).double()
+    torch.nn.init.normal_(model.head.layers[-1].weight)
+    begin = torch.cat([start, 0.5 * torch.ones(8)])
+    rollouts = Rollouts(model, race, "eager")
+    with torch.no_grad():
+        trace = rollouts.trace(begin, actions)
+        states = rollout(model, begin.double().expand(len(actions), 16), actions.double())
+        costs = rollouts.evaluate(begin, actions)
+    torch.testing.assert_close(trace.states.double(), states, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(costs, trace.costs.sum(dim=1), rtol=1e-4, atol=1e-4)

@@ -12,8 +12,9 @@ from mbrl_ros.core.layout import STATE, VX, YAW_RATE
 from mbrl_ros.models.identification.levenberg_marquardt import minimise, robust_cost
 from mbrl_ros.models.identification.objective import ERRORS, Objective, PredictionErrors
 from mbrl_ros.models.identification.uncertainty import Information, information
-from mbrl_ros.models.identification.windows import SETTLE_S, Windows
 from mbrl_ros.models.parametric import ParametricModel
+from mbrl_ros.models.starting import SETTLE_S
+from mbrl_ros.models.windows import Windows
 
 KNEE = 3.0
 """Errors beyond this many times their usual size count less."""

@@ -29,8 +29,9 @@ from mbrl_ros.models.identification.parameters import (
 )
 from mbrl_ros.models.identification.result import Estimate, Identification
 from mbrl_ros.models.identification.uncertainty import correlation, covariance, weak_directions, without_prior
-from mbrl_ros.models.identification.windows import SETTLE_S, Windows, cut_windows, require_alike
 from mbrl_ros.models.parametric import ParameterSpec, ParametricModel, build
+from mbrl_ros.models.starting import SETTLE_S
+from mbrl_ros.models.windows import Windows, cut_windows, require_alike
 
 Progress = Callable[[str, float], None]
 """Told (what is being done, share of the whole that is done)."""

@@ -10,8 +10,8 @@ import torch
 from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.delay import delayed
 from mbrl_ros.core.layout import VX, YAW, YAW_RATE, X, Y
-from mbrl_ros.models.identification.windows import Windows, start_states
 from mbrl_ros.models.parametric import ParametricModel
+from mbrl_ros.models.windows import Windows, start_states
 
 ERRORS = ("along", "across", "yaw", "vx", "vy", "yaw_rate")
 """What a prediction is held to: position error along and across the recorded heading [m], heading [rad],

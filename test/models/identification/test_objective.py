@@ -6,7 +6,7 @@ import torch
 
 from mbrl_ros.core.layout import STEERING_ANGLE, VX, VY, YAW_RATE
 from mbrl_ros.models.identification.objective import ERRORS, Objective, PredictionErrors
-from mbrl_ros.models.identification.windows import cut_windows
+from mbrl_ros.models.windows import cut_windows
 
 STEPS = (1, 5, 10)
 FITTED = {

@@ -13,9 +13,7 @@ from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, YAW, Layout
 from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.models.model import DynamicsModel
-
-SETTLE_S = 0.5
-"""Driving before a start over which a model settles what the recording lacks [s]."""
+from mbrl_ros.models.starting import settled
 
 _NEEDED = ("x", "y", "yaw", "vx")
 
@@ -129,11 +127,7 @@ def cut_windows(
 
 
 def start_states(model: DynamicsModel, windows: Windows, applied: torch.Tensor) -> torch.Tensor:
-    """[..., N, 8] states at the starts, what the recording lacks filled in by the model.
-
-    The model is driven through the steps before the start; after each step every recorded entry is set to what
-    was recorded, so that the others (lateral velocity, road wheel angle, drive acceleration) settle to what the
-    model holds for likely.
+    """[..., N, 8] states at the starts, what the recording lacks filled in by the model; see `starting.settled`.
 
     Args:
         model: one step of ``windows.dt``.
@@ -141,11 +135,7 @@ def start_states(model: DynamicsModel, windows: Windows, applied: torch.Tensor) 
         applied: [..., N, B, A] actions that acted during the B steps before the start.
     """
     first = windows.past - applied.shape[-2]
-    recorded = windows.states[:, first : windows.past + 1]
-    state = recorded[:, 0]
-    for k in range(applied.shape[-2]):
-        state = torch.where(windows.observed, recorded[:, k + 1], model(state, applied[..., k, :]))
-    return state
+    return settled(model, windows.states[:, first : windows.past + 1], windows.observed, applied)
 
 
 def measured_entries(segment: Segment) -> np.ndarray:

@@ -1,0 +1,130 @@
+"""What a training lowers: errors of predictions over the horizon, of each member by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mbrl_ros.core.angles import wrap_angle
+from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE, X, Y
+from mbrl_ros.learning.examples import Examples
+from mbrl_ros.models.learned import LearnedModel
+
+_HELD_TO = (YAW, VX, VY, YAW_RATE)
+_SMALLEST_M = 1e-3  # position errors below this count quadratically
+_BOUNDS_WEIGHT = 0.01  # of the distance between the learned bounds of the log-variance
+_ROWS = 512  # predicted at once where no gradient is needed
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Of M members and N predictions.
+
+    Args:
+        loss: [M, N] what is lowered.
+        error: [M, N] what members are stopped and compared by.
+    """
+
+    loss: torch.Tensor
+    error: torch.Tensor
+
+
+class MultiStep:
+    """Mean position error over the horizon, heading and velocities beside it, as shares of what the base errs.
+
+    The position's error is its distance, not the square of it, and the others are bent alike beyond their usual size
+    (pseudo-Huber): sensors jump.
+
+    Args:
+        model: untrained, so that it errs as its base does.
+        examples: the driving.
+        velocity_weight: weight of heading and of each velocity, beside the position's 1.
+    """
+
+    def __init__(self, model: LearnedModel, examples: Examples, velocity_weight: float) -> None:
+        self.examples = examples
+        self._weight = velocity_weight
+        with torch.no_grad():
+            parts = torch.arange(examples.count).split(_ROWS)
+            errors = torch.cat([self._errors(model, 0, rows)[:1] for rows in parts], dim=1)
+        self._distance = max(float(_distance(errors).mean()), _SMALLEST_M)
+        observed = examples.observed.any(dim=0)
+        self._held_to = [column for column in _HELD_TO if bool(observed[column])]
+        usual = errors.abs().flatten(0, 2).median(dim=0).values
+        self._scale = 2 * usual + 1e-4
+
+    def losses(self, model: LearnedModel, view: int, rows: torch.Tensor) -> Losses:
+        """Of the predictions from the windows ``rows`` [n], seen in the mirror or not."""
+        errors = self._errors(model, view, rows)
+        position = _distance(errors).mean(dim=-1)
+        loss = position / self._distance
+        for column in self._held_to:
+            bent = torch.sqrt(1 + (errors[..., column] / self._scale[column]) ** 2) - 1
+            loss = loss + self._weight * bent.mean(dim=-1)
+        return Losses(loss, position)
+
+    def held_out(self, model: LearnedModel) -> torch.Tensor:
+        """[M] position error of each member on what it did not learn from [m]."""
+        return _held_out_error(self, model)
+
+    def _errors(self, model: LearnedModel, view: int, rows: torch.Tensor) -> torch.Tensor:
+        """[M, n, H, 8] predicted less driven."""
+        errors = predictions(model, self.examples, view, rows) - self.examples.driven[view, rows]
+        columns = [wrap_angle(e) if k == YAW else e for k, e in enumerate(errors.unbind(dim=-1))]
+        return torch.stack(columns, dim=-1)
+
+
+def predictions(model: LearnedModel, examples: Examples, view: int, rows: torch.Tensor) -> torch.Tensor:
+    """[M, n, H, 8] what each member predicts from the windows ``rows`` [n]."""
+    memory = model.recall(examples.inputs[view, rows])
+    car = examples.car[view, rows].expand(model.config.network.members, -1, -1)
+    states = []
+    for action in examples.applied[view, rows].unbind(dim=1):
+        car, memory = model.advance(car, memory, action)
+        states.append(car)
+    return torch.stack(states, dim=2)
+
+
+class SingleStep:
+    """Likelihood of recorded single steps under members that say how uncertain they are (Chua et al. 2018).
+
+    The rate of change that the base lacks, as a share of the outputs' limits, is taken to be normally distributed.
+
+    Args:
+        examples: the driving, a single step from each start.
+    """
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+        self._observed = examples.observed[:, VX : YAW_RATE + 1].float()
+
+    def losses(self, model: LearnedModel, view: int, rows: torch.Tensor) -> Losses:
+        """Of the steps from the windows ``rows`` [n], seen in the mirror or not."""
+        examples = self.examples
+        memory = model.recall(examples.inputs[view, rows])
+        mean, log_variance, predicted = model.outputs(examples.car[view, rows], memory, examples.applied[view, rows, 0])
+        lacking = (examples.driven[view, rows, 0] - predicted)[..., VX : YAW_RATE + 1]
+        wanted = lacking / (model.held_s * model.limits)
+        seen = self._observed[rows]
+        squares = ((mean - wanted) ** 2 * seen).sum(dim=-1)
+        loss = (((mean - wanted) ** 2 * torch.exp(-log_variance) + log_variance) * seen).sum(dim=-1)
+        spread = (model.highest - model.lowest).sum(dim=-1)
+        return Losses(loss + _BOUNDS_WEIGHT * spread, squares)
+
+    def held_out(self, model: LearnedModel) -> torch.Tensor:
+        """[M] mean squared error of each member, as a share of the limits, on what it did not learn from."""
+        return _held_out_error(self, model)
+
+
+def _held_out_error(objective: MultiStep | SingleStep, model: LearnedModel) -> torch.Tensor:
+    held_out = objective.examples.held_out
+    wanted = held_out.any(dim=0).nonzero()[:, 0]
+    with torch.no_grad():
+        parts = [objective.losses(model, 0, rows).error for rows in wanted.split(_ROWS)]
+    mask = held_out[:, wanted]
+    return (torch.cat(parts, dim=1) * mask).sum(dim=1) / mask.sum(dim=1)
+
+
+def _distance(errors: torch.Tensor) -> torch.Tensor:
+    return torch.sqrt(errors[..., X] ** 2 + errors[..., Y] ** 2 + _SMALLEST_M**2)

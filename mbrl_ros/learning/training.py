@@ -1,0 +1,176 @@
+"""From recordings and a recipe to a model: physics identified, then a network trained on what it lacks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mbrl_ros import __version__
+from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.recording import Drive
+from mbrl_ros.learning.calibration import calibrated, whiten
+from mbrl_ros.learning.examples import cut_driving, examples_for, guard_for, scaling_of
+from mbrl_ros.learning.objective import MultiStep, SingleStep
+from mbrl_ros.learning.recipe import Recipe
+from mbrl_ros.learning.trainer import Epoch, Trainer
+from mbrl_ros.models import passport
+from mbrl_ros.models.identification import Options, identify
+from mbrl_ros.models.learned import Base, Config, LearnedModel, Network, build_base
+from mbrl_ros.models.parametric import ParametricModel, build
+from mbrl_ros.models.passport import Provenance, Uncertainty
+
+PHYSICS_FOLDER = "physics"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Whom a training tells how far it is.
+
+    Args:
+        identified: (what is being done, share of the identification that is done).
+        trained: every epoch.
+    """
+
+    identified: Callable[[str, float], None] = lambda what, share: None
+    trained: Callable[[Epoch], None] = lambda epoch: None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Args:
+        model: in float64.
+        provenance: what its passport is to say of the physics; bags, split and scores are for the caller to add.
+    """
+
+    model: ParametricModel | LearnedModel
+    provenance: Provenance
+
+
+def train(parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress | None = None) -> Trained:
+    """Train on ``parts`` as ``recipe`` says.
+
+    What was done is kept in ``work``: called again after an interruption it goes on from there.
+
+    Args:
+        parts: driving at one rate and with the same actions.
+        recipe: what and how.
+        work: folder for the physics and the checkpoint.
+        progress: told how far it is.
+
+    Raises:
+        DataError: there is too little driving, or it lacks something.
+        ConfigError: ``work`` holds another training.
+        ModelError: the loss is not finite.
+    """
+    progress = progress or Progress()
+    work.mkdir(parents=True, exist_ok=True)
+    physics, provenance = _physics(parts, recipe, work, progress)
+    if recipe.network is None:
+        return Trained(physics, provenance)
+    model, uncertainty = _network_on(physics, parts, recipe, work, progress)
+    return Trained(model, replace(provenance, uncertainty=uncertainty))
+
+
+def fingerprint(parts: Sequence[Drive], recipe: Recipe) -> str:
+    """Hash of everything that decides what a training ends with."""
+    driving = [(part.source_hash, part.start_s, part.end_s, part.dt, part.reference_point) for part in parts]
+    text = json.dumps([driving, recipe.model_dump(), __version__])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _physics(
+    parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress
+) -> tuple[ParametricModel, Provenance]:
+    """The identified physics, found in ``work`` where an interrupted training left it."""
+    folder = work / f"{PHYSICS_FOLDER}-{fingerprint(parts, recipe)[:12]}"
+    if folder.exists():
+        loaded = passport.load(folder)
+        records = loaded.passport.parameters
+        known = {name: record for name, record in records.items() if record.std is not None}
+        provenance = Provenance(
+            std={name: record.std for name, record in known.items() if record.std is not None},
+            identifiable={name: bool(record.identifiable) for name, record in known.items()},
+            notes=loaded.passport.notes,
+        )
+        assert isinstance(loaded.model, ParametricModel)  # noqa: S101
+        return loaded.model, provenance
+    actions = parts[0].segments[0].action_layout
+    start = build(
+        recipe.physics or "kinematic_bicycle",  # without physics it is asked for the delays alone
+        dt=parts[0].dt,
+        drive=next(command for command, layout in ACTIONS.items() if layout == actions),
+        reference_point=parts[0].reference_point,
+        integrator=recipe.identification.integrator,
+    )
+    options = Options(
+        horizon_s=recipe.identification.horizon_s,
+        max_windows=recipe.identification.max_windows,
+        min_speed=recipe.training.min_speed,
+        seed=recipe.training.seed,
+    )
+    found = identify(parts, start, options, progress.identified)
+    provenance = Provenance(
+        std={name: estimate.std for name, estimate in found.estimates.items()},
+        identifiable={name: estimate.identifiable for name, estimate in found.estimates.items()},
+        notes=found.statements,
+    )
+    passport.save(found.model, folder, provenance)
+    return found.model, provenance
+
+
+def _network_on(
+    physics: ParametricModel, parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress
+) -> tuple[LearnedModel, Uncertainty | None]:
+    wanted, settings = recipe.network, recipe.training
+    assert wanted is not None  # noqa: S101
+    network = Network(**wanted.model_dump(exclude={"headroom", "least_grip_mps2", "elites"}))
+    driving = cut_driving(parts, physics.delay.detach(), network.history_s, settings)
+    config = Config(
+        dt=physics.dt,
+        reference_point=physics.reference_point,
+        base=_base_of(physics, recipe),
+        network=network,
+        guard=guard_for(driving, physics.dt, wanted),
+    )
+    exact = _untrained(config, physics, torch.zeros(0), torch.zeros(0), settings.seed)
+    mean, std = scaling_of(exact, driving, settings.mirror)
+    exact = _untrained(config, physics, mean, std, settings.seed)
+    examples = examples_for(exact, driving, settings)
+    single = _untrained(config, physics, mean, std, settings.seed).float()
+    for parameter in single.base.parameters():
+        parameter.requires_grad_(False)
+    objective = SingleStep(examples) if network.probabilistic else MultiStep(single, examples, settings.velocity_weight)
+    trainer = Trainer(single, objective, settings, work, fingerprint(parts, recipe))
+    trainer.run(progress.trained)
+    whiten(single, examples)
+    if wanted.elites is not None:
+        best = trainer.errors.argsort()[: wanted.elites].sort().values
+        config = replace(config, network=replace(network, elites=tuple(best.tolist())))
+        exact = _untrained(config, physics, mean, std, settings.seed)
+    learned = {name: value for name, value in single.state_dict().items() if not name.startswith("base.")}
+    exact.load_state_dict({**exact.state_dict(), **learned})  # the physics keeps its double precision
+    return exact, calibrated(single, examples)
+
+
+def _base_of(physics: ParametricModel, recipe: Recipe) -> Base:
+    if recipe.physics is None:
+        return Base("inertia", physics.config.drive, delay_s=tuple(physics.delay.tolist()))
+    config = physics.config
+    return Base(physics.kind, config.drive, integrator=config.integrator, substeps=config.substeps)
+
+
+def _untrained(
+    config: Config, physics: ParametricModel, mean: torch.Tensor, std: torch.Tensor, seed: int
+) -> LearnedModel:
+    """A model with the weights that training begins with, in float64; the same for the same seed."""
+    base = build_base(config, physics.values())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LearnedModel(base, config, mean.double(), std.double()).double()

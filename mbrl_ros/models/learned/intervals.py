@@ -1,0 +1,42 @@
+"""How uncertain predicted positions are: the members' spread, and intervals calibrated on held-out driving."""
+
+from __future__ import annotations
+
+import torch
+
+from mbrl_ros.core.layout import YAW, X, Y
+from mbrl_ros.models.learned.model import LearnedModel
+from mbrl_ros.models.passport import HorizonIntervals
+
+AXES = ("along", "across")
+
+
+def member_rollouts(model: LearnedModel, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    """[M, N, H + 1, 8] trajectories of all members, each going its own way from ``state`` [N, S] along [N, H, A]."""
+    car, memory = model.separate(state)
+    states = [car]
+    for action in actions.unbind(dim=1):
+        car, memory = model.advance(car, memory, action)
+        states.append(car)
+    return torch.stack(states, dim=2)
+
+
+def spread(trajectories: torch.Tensor) -> torch.Tensor:
+    """[N, H + 1, 2] standard deviation of members' positions [M, N, H + 1, 8] along and across their mean heading."""
+    yaw = trajectories[..., YAW].mean(dim=0)
+    apart = trajectories[..., [X, Y]] - trajectories[..., [X, Y]].mean(dim=0)
+    return torch.stack([part.square().mean(dim=0).sqrt() for part in in_heading(apart, yaw)], dim=-1)
+
+
+def in_heading(difference: torch.Tensor, yaw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Differences of position [..., 2] along and across the heading ``yaw`` [...]."""
+    cos, sin = torch.cos(yaw), torch.sin(yaw)
+    dx, dy = difference.unbind(dim=-1)
+    return cos * dx + sin * dy, cos * dy - sin * dx
+
+
+def half_widths(intervals: HorizonIntervals, spread_m: torch.Tensor) -> torch.Tensor:
+    """[N, L, 2] half the width [m] of intervals of L levels, along and across, for members' ``spread_m`` [N, 2]."""
+    sigma = torch.sqrt(spread_m**2 + torch.tensor(intervals.base_m, dtype=spread_m.dtype) ** 2)
+    factors = torch.tensor([intervals.along, intervals.across], dtype=spread_m.dtype).T
+    return factors * sigma[:, None]

@@ -1,0 +1,90 @@
+"""Small networks for several members at once: one batched product per layer instead of a loop over members.
+
+Everything works on ``[M, N, F]``: M members, N rows, F entries. Members share nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+Cell = Literal["gru", "lstm"]
+
+
+class MemberLinear(torch.nn.Module):
+    """An affine map for each member.
+
+    Args:
+        members: M.
+        inputs, outputs: sizes.
+        zero: begin with zero instead of uniformly within ``1 / sqrt(inputs)`` (LeCun et al. 1998).
+    """
+
+    def __init__(self, members: int, inputs: int, outputs: int, *, zero: bool = False) -> None:
+        super().__init__()
+        reach = 0.0 if zero else 1 / math.sqrt(inputs)
+        self.weight = torch.nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-reach, reach))
+        self.bias = torch.nn.Parameter(torch.empty(members, 1, outputs).uniform_(-reach, reach))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[M, N, inputs] -> [M, N, outputs]."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class Perceptron(torch.nn.Module):
+    """Fully connected layers with SiLU between them.
+
+    Args:
+        members: M.
+        sizes: of the input, the hidden layers and the output.
+        zero: the last layer begins with zero.
+    """
+
+    def __init__(self, members: int, sizes: Sequence[int], *, zero: bool = False) -> None:
+        super().__init__()
+        last = len(sizes) - 2
+        self.layers = torch.nn.ModuleList(
+            MemberLinear(members, sizes[k], sizes[k + 1], zero=zero and k == last) for k in range(last + 1)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[M, N, sizes[0]] -> [M, N, sizes[-1]]."""
+        for k, layer in enumerate(self.layers):
+            x = layer(torch.nn.functional.silu(x) if k else x)
+        return x
+
+
+class RecurrentCell(torch.nn.Module):
+    """One step of a GRU (Cho et al. 2014) or an LSTM (Hochreiter and Schmidhuber 1997).
+
+    Args:
+        kind: which.
+        members: M.
+        inputs: size of the input.
+        hidden: size of the output h.
+    """
+
+    def __init__(self, kind: Cell, members: int, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.hidden = hidden
+        self.memory = hidden if kind == "gru" else 2 * hidden
+        """Entries of the memory: h, and for an LSTM its cell's state behind it."""
+        gates = 3 if kind == "gru" else 4
+        self.from_input = MemberLinear(members, inputs, gates * hidden)
+        self.from_output = MemberLinear(members, hidden, gates * hidden)
+
+    def forward(self, x: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        """Memory [M, N, memory] after the input [M, N, inputs]; its first ``hidden`` entries are the output."""
+        output = memory[..., : self.hidden]
+        given, recalled = self.from_input(x), self.from_output(output)
+        if self.kind == "gru":
+            reset, update = (given + recalled)[..., : 2 * self.hidden].sigmoid().chunk(2, dim=-1)
+            fresh = torch.tanh(given[..., 2 * self.hidden :] + reset * recalled[..., 2 * self.hidden :])
+            return fresh + update * (output - fresh)
+        store, keep, fresh, show = (given + recalled).chunk(4, dim=-1)
+        inside = keep.sigmoid() * memory[..., self.hidden :] + store.sigmoid() * fresh.tanh()
+        return torch.cat([show.sigmoid() * inside.tanh(), inside], dim=-1)

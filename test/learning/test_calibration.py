@@ -1,0 +1,78 @@
+"""Intervals that hold what they promise, and doubt where a model has not been."""
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_ros.data import read_drive
+from mbrl_ros.evaluation.comparison import compare
+from mbrl_ros.evaluation.fitting import training_parts
+from mbrl_ros.learning.recipe import Recipe
+from mbrl_ros.learning.training import train
+from mbrl_ros.models import passport
+
+RECIPE = {
+    "physics": "kinematic_bicycle",
+    "identification": {"horizon_s": 1.0, "max_windows": 40},
+    "network": {"kind": "gru", "members": 3, "hidden": 8, "history_s": 0.5},
+    "training": {
+        "horizon_s": 1.0, "start_every_s": 0.25, "epochs": 6, "batch": 32, "learning_rate": 0.01, "block_s": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def loaded(hilly_drive, tmp_path_factory):
+    work = tmp_path_factory.mktemp("work")
+    trained = train(training_parts([hilly_drive], "none"), Recipe.model_validate(RECIPE), work)
+    passport.save(trained.model, work / "car", trained.provenance)
+    return passport.load(work / "car")
+
+
+@pytest.fixture(scope="module")
+def other_drive(write_drive, tmp_path_factory):
+    """The same car on other hills."""
+    return read_drive(write_drive(tmp_path_factory.mktemp("bags") / "other", seed=5))
+
+
+def test_the_passport_says_how_uncertain_it_is(loaded):
+    stated = loaded.passport.uncertainty
+    assert stated.levels == (0.5, 0.9, 0.95)
+    assert [h.horizon_s for h in stated.horizons] == [0.5, 1.0]  # not beyond what was trained
+    for horizon in stated.horizons:
+        assert list(horizon.along) == sorted(horizon.along)
+        assert list(horizon.across) == sorted(horizon.across)
+    assert stated.horizons[0].base_m[0] < stated.horizons[1].base_m[0]
+
+
+def test_intervals_hold_what_they_promise_on_other_driving(loaded, other_drive):
+    (comparison,) = compare({"car": loaded}, [other_drive], split="all", horizons_s=(0.5, 1.0))
+    found = {(c.horizon_s, c.regime): c for c in comparison.coverage}
+    for horizon_s in (0.5, 1.0):
+        share = found[horizon_s, "all"].share
+        # 80 s are some 80 independent predictions, and as many set the intervals: 0.9 give or take 0.05.
+        assert 0.79 <= share[0.9] <= 0.99
+        assert share[0.5] < share[0.9] < share[0.95]
+        assert 0.3 < share[0.5] < 0.7
+        regimes = [found[horizon_s, regime].starts for regime in ("straight", "cornering")]
+        assert sum(regimes) == found[horizon_s, "all"].starts
+    assert found[1.0, "all"].novel < 0.1
+
+
+def test_driving_that_it_has_not_seen_is_novel(loaded, other_drive):
+    state = torch.from_numpy(np.concatenate([s.state for s in other_drive.segments])).nan_to_num()
+    action = torch.from_numpy(np.concatenate([s.action for s in other_drive.segments]))
+    threshold, model = loaded.passport.uncertainty.novelty, loaded.model
+    with torch.no_grad():
+        assert float((model.novelty(state, action) > threshold).double().mean()) < 0.1
+        fast, hard = state.clone(), action.clone()
+        fast[:, 3] *= 2.0
+        hard[:, 1] -= 6.0
+        assert (model.novelty(fast, action) > threshold).all()
+        assert (model.novelty(state, hard) > threshold).all()
+
+
+def test_a_model_without_intervals_has_no_coverage(hilly_drive, loaded):
+    bare = passport.from_bytes(*passport.to_bytes(loaded.model))
+    (comparison,) = compare({"car": bare}, [hilly_drive], split="all", horizons_s=(0.5,))
+    assert comparison.coverage == ()

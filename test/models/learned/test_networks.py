@@ -1,0 +1,39 @@
+"""Members side by side are what torch's own layers are one by one."""
+
+import pytest
+import torch
+
+from mbrl_ros.models.learned.networks import MemberLinear, Perceptron, RecurrentCell
+
+
+def test_members_share_nothing():
+    torch.manual_seed(0)
+    network = Perceptron(3, (4, 8, 2))
+    x = torch.randn(3, 5, 4)
+    together = network(x)
+    x[1] += 1.0
+    changed = network(x)
+    assert torch.equal(together[[0, 2]], changed[[0, 2]])
+    assert not torch.equal(together[1], changed[1])
+
+
+@pytest.mark.parametrize(("kind", "cell"), [("gru", torch.nn.GRUCell), ("lstm", torch.nn.LSTMCell)])
+def test_cells_are_torchs(kind, cell):
+    torch.manual_seed(0)
+    ours, theirs = RecurrentCell(kind, 2, 4, 6), cell(4, 6)
+    with torch.no_grad():
+        for layer, weight, bias in (
+            (ours.from_input, theirs.weight_ih, theirs.bias_ih),
+            (ours.from_output, theirs.weight_hh, theirs.bias_hh),
+        ):
+            layer.weight[1] = weight.T
+            layer.bias[1] = bias
+    x, h, c = torch.randn(5, 4), torch.randn(5, 6), torch.randn(5, 6)
+    expected = theirs(x, h) if kind == "gru" else torch.cat(theirs(x, (h, c)), dim=-1)
+    memory = h if kind == "gru" else torch.cat([h, c], dim=-1)
+    found = ours(x.expand(2, -1, -1), memory.expand(2, -1, -1))
+    torch.testing.assert_close(found[1], expected)
+
+
+def test_a_layer_may_begin_with_zero():
+    assert not any(p.any() for p in MemberLinear(2, 3, 4, zero=True).parameters())
