@@ -187,6 +187,8 @@ class MppiPlannerNode:
 
     def _on_heartbeat(self, message: String) -> None:
         self._heartbeat_s = self._receipt_s()
+        if message.data == self._served_id:
+            self._refused_id = ""
         if self._planner is None or message.data in (self._served_id, self._refused_id):
             return
         if self._swapping is None or not self._swapping.is_alive():
