@@ -116,7 +116,7 @@ class MppiPlannerNode:
         """Fetch the model, build the planner and warm its rollouts; blocks until ready."""
         loaded = fetch_model(self.node, f"{self.settings.model_server}/get_model", self.settings.startup_timeout_s)
         self._planner = self._build(loaded)
-        self._served_id = loaded.id
+        self._served_id, self._refused_id = loaded.id, ""
         stamp_s = self._now_s()
         markers = MarkerArray()
         for index, edge in enumerate(self.track.edges()):
@@ -126,6 +126,8 @@ class MppiPlannerNode:
     def activate(self) -> None:
         """Begin to plan and to command."""
         self.loop.reset()
+        if self._planner is not None:
+            self._planner.reset()
         self._stopping, self._solver_failure = False, ""
         self._solver = threading.Thread(target=self._solve_loop, name="solver", daemon=True)
         self._solver.start()
@@ -149,7 +151,9 @@ class MppiPlannerNode:
         )
         planner.warm_up()
         if planner.rollouts.note:
-            self.node.get_logger().warning(planner.rollouts.note)
+            logger = self.node.get_logger()
+            say = logger.info if planner.backend == self.settings.mppi.backend else logger.warning
+            say(planner.rollouts.note)
         return planner
 
     def _now_s(self) -> float:
