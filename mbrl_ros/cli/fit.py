@@ -13,10 +13,9 @@ from rich.table import Table
 
 from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.cli.figures import JsonFile, write_figures
-from mbrl_ros.cli.recordings import OnBad, Rate, Topic, Topics, reading
+from mbrl_ros.cli.recordings import DescribedPoint, ObeyedDrive, OnBad, Rate, Topic, Topics, reading
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
-from mbrl_ros.core.layout import DriveCommand, ReferencePoint
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import read_drive
@@ -64,13 +63,8 @@ def fit(
     topics: Topics = None,
     rate: Rate = None,
     on_bad: OnBad = "error",
-    drive: Annotated[
-        DriveCommand | None, typer.Option(help="which field of the command the car obeys", show_default="what is set")
-    ] = None,
-    reference_point: Annotated[
-        ReferencePoint | None,
-        typer.Option(help="what pose and velocity describe", show_default="as recorded, else cg"),
-    ] = None,
+    drive: ObeyedDrive = None,
+    reference_point: DescribedPoint = None,
     seed: Annotated[int, typer.Option(min=0, help="of the thinning of long recordings")] = 0,
     json_file: JsonFile = None,
 ) -> None:

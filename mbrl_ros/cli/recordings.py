@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.layout import DriveCommand, ReferencePoint
 from mbrl_ros.data import TopicMapping
 
 Topic = Annotated[
@@ -20,6 +21,14 @@ Rate = Annotated[
 ]
 OnBad = Annotated[
     str, typer.Option("--on-bad", help="what to do with messages that cannot be true: error, or drop and count them")
+]
+ObeyedDrive = Annotated[
+    DriveCommand | None,
+    typer.Option("--drive", help="which field of the command the car obeys", show_default="what is set"),
+]
+DescribedPoint = Annotated[
+    ReferencePoint | None,
+    typer.Option("--reference-point", help="what pose and velocity describe", show_default="as recorded, else cg"),
 ]
 
 

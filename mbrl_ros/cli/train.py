@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,10 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bars
 
 from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.fit import scores_table
-from mbrl_ros.cli.recordings import OnBad, Rate, Topic, Topics, reading
+from mbrl_ros.cli.recordings import DescribedPoint, ObeyedDrive, OnBad, Rate, Topic, Topics, reading
 from mbrl_ros.core.config import read_settings
-from mbrl_ros.core.layout import DriveCommand, ReferencePoint
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.fitting import SPLIT, held_out_scores, training_bag, training_parts
@@ -44,14 +43,9 @@ def train(
     topics: Topics = None,
     rate: Rate = None,
     on_bad: OnBad = "error",
-    drive: Annotated[
-        DriveCommand | None, typer.Option(help="which field of the command the car obeys", show_default="what is set")
-    ] = None,
-    reference_point: Annotated[
-        ReferencePoint | None,
-        typer.Option(help="what pose and velocity describe", show_default="as recorded, else cg"),
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write the figures to")] = None,
+    drive: ObeyedDrive = None,
+    reference_point: DescribedPoint = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Train a model on recordings: identify its physics, learn what that lacks, score what was held out, save it.
 
@@ -74,9 +68,7 @@ def train(
     console = Console()
     trained = train_and_save(console, chosen, drives, out, split)
     console.print(f"model {trained.id} written to {out}", soft_wrap=True, highlight=False)
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures(trained), indent=2) + "\n")
+    write_figures(json_file, figures(trained))
 
 
 def train_and_save(console: Console, recipe: Recipe, drives: Sequence[Drive], out: Path, split: str) -> LoadedModel:

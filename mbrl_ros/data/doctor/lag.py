@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mbrl_ros.models.identification.delays import vertex
+
 _Fit = tuple[np.ndarray, np.ndarray]  # [D] residual sums of squares and [D, F] coefficients
 
 BLOCKS = 16
@@ -155,16 +157,6 @@ def _lag(residue: np.ndarray, without: list[_Fit], lags_s: np.ndarray) -> tuple[
     if len(lags_s) == 1:
         return float(lags_s[0]), 0.0
     step = float(lags_s[1] - lags_s[0])
-    vertices = np.array([_vertex(r) for r, _ in without])
+    vertices = np.array([vertex(r) for r, _ in without])
     spread = np.sqrt((len(vertices) - 1) * np.var(vertices))
-    return float(lags_s[0]) + _vertex(residue) * step, float(spread) * step
-
-
-def _vertex(values: np.ndarray) -> float:
-    """Place of the least of ``values`` [D], between its neighbours by the parabola through them."""
-    i = int(values.argmin())
-    if i in (0, len(values) - 1):
-        return float(i)
-    before, here, after = values[i - 1 : i + 2]
-    curvature = before - 2 * here + after
-    return i + (0.5 * (before - after) / curvature if curvature > 0 else 0.0)
+    return float(lags_s[0]) + vertex(residue) * step, float(spread) * step

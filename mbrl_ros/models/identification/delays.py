@@ -123,9 +123,9 @@ def _scan(
     residue, coefficients = _fit(gram.sum(1), moment.sum(1), energy.sum(1))
     whole = energy[0].sum(0)
     variance = max(whole[0] - whole[1] ** 2 / max(whole[2], 1.0), 1e-12)
-    best = _vertex(residue)
+    best = vertex(residue)
     without = [
-        _vertex(_fit(gram.sum(1) - gram[:, b], moment.sum(1) - moment[:, b], energy.sum(1) - energy[:, b])[0])
+        vertex(_fit(gram.sum(1) - gram[:, b], moment.sum(1) - moment[:, b], energy.sum(1) - energy[:, b])[0])
         for b in range(gram.shape[1])
     ]
     moving = [r[segment.state[:, VX] > min_speed] for segment, r in zip(segments, responses, strict=True)]
@@ -150,7 +150,7 @@ def _fit(gram: np.ndarray, moment: np.ndarray, energy: np.ndarray) -> tuple[np.n
     return energy[:, 0] - np.einsum("df,df->d", coefficients, moment), coefficients
 
 
-def _vertex(values: np.ndarray) -> float:
+def vertex(values: np.ndarray) -> float:
     """Place of the least of ``values`` [D], between samples by the parabola through its neighbours."""
     i = int(values.argmin())
     if i in (0, len(values) - 1):
