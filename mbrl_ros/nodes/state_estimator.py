@@ -53,6 +53,7 @@ class StateEstimatorNode:
         self.estimator = self._estimator(read_settings(self.settings.vehicle, Vehicle))
         self._refused: dict[str, int] = {}
         self._last_now_s = 0.0
+        self._published_s = 0.0
         self._outage = False
         self._state = self.node.create_publisher(Odometry, "/state", quality.STATE)
         self._vehicle_state = self.node.create_publisher(VehicleState, "/vehicle_state", quality.STATE)
@@ -151,12 +152,15 @@ class StateEstimatorNode:
         if now_s < self._last_now_s - 1.0:
             self.node.get_logger().warning("time was set back: the filter starts anew")
             self.estimator.reset()
+            self._published_s = 0.0
         self._last_now_s = now_s
         estimate = self.estimator.predict(now_s)
         self._outage = estimate is None and self.estimator.is_aligned
         self._diagnostics.publish_on_change()
-        if estimate is None:
+        # A timer that was late can fire twice within one tick of /clock: one stamp has one estimate.
+        if estimate is None or estimate.stamp_s <= self._published_s:
             return
+        self._published_s = estimate.stamp_s
         settings = self.settings
         mean, frames = estimate.mean, (settings.odom_frame, settings.base_frame)
         covariances = odometry_covariances(estimate.covariance)

@@ -45,9 +45,10 @@ def test_answers_at_its_own_rate_with_the_right_frames_and_a_valid_covariance(es
     _, bench = estimator
     bench.spin_for(5.0)
     message = bench.latest("/state")
-    stamps = [m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec for _, m in bench.received["/state"][-100:]]
+    stamps = [m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec for _, m in bench.received["/state"]]
     assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
-    assert np.median(np.diff(stamps)) == pytest.approx(0.01)
+    assert np.median(np.diff(stamps)[-100:]) == pytest.approx(0.01)
+    assert np.diff(stamps).min() > 0.0  # whatever the machine is busy with, one stamp has one estimate
     assert np.linalg.eigvalsh(covariance(message)).min() > 0.0
     assert math.hypot(message.pose.pose.position.x, message.pose.pose.position.y) < 0.1  # the track begins at 0, 0
     assert bench.latest("/vehicle_state").reference_point == "cg"
