@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.recordings import Topic, Topics, reading
 from mbrl_ros.core.layout import ReferencePoint
 from mbrl_ros.data.doctor import SEVERITIES, Diagnosis, Finding, Severity, examine, write_repaired
@@ -36,7 +36,7 @@ def doctor(
         Path | None, typer.Option(help="folder for a corrected copy of the recording; never overwritten")
     ] = None,
     fail_on: Annotated[FailOn, typer.Option(help="the least severity that makes the exit status 1")] = "warning",
-    json_file: Annotated[Path | None, typer.Option("--json", help="file to write all findings and figures to")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Look at a recording before training on it: stamps, frames, signs, units, delays, coverage.
 
@@ -52,9 +52,7 @@ def doctor(
     diagnosis = examine(bag, mapping, wheelbase, reference_point)
     console = Console()
     show(console, diagnosis)
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(diagnosis.as_json(), indent=2) + "\n")
+    write_figures(json_file, diagnosis.as_json())
     changes: tuple[str, ...] = ()
     if repair is not None:
         changes = write_repaired(diagnosis, repair)

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mbrl_ros.core.files import write_whole
+
 JsonFile = Annotated[Path | None, typer.Option("--json", help="file to write the figures to")]
 
 
 def write_figures(path: Path | None, figures: Any) -> None:
-    """Write ``figures`` (plain data) to ``path``, whose folder is made; nothing where ``path`` is None."""
+    """Write ``figures`` (plain data) to ``path``, whose folder is made; nothing where ``path`` is None.
+
+    JSON knows no NaN and no infinity: figures that are not finite become null.
+    """
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(figures, indent=2) + "\n")
+        write_whole(path, json.dumps(_finite(figures), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(figures: Any) -> Any:
+    if isinstance(figures, float):
+        return figures if math.isfinite(figures) else None
+    if isinstance(figures, Mapping):
+        return {key: _finite(value) for key, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [_finite(value) for value in figures]
+    return figures

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mbrl_ros.core.errors import DataError
+from mbrl_ros.core.files import write_whole
 
 COLUMNS = ("x_m", "y_m", "w_tr_right_m", "w_tr_left_m")
 """Centre line, and the distance from it to the right and to the left edge."""
@@ -54,7 +55,7 @@ def write_rows(path: str | Path, rows: np.ndarray, comments: Sequence[str] = ())
     """
     lines = [f"# {comment}" for comment in comments] + ["# " + ",".join(COLUMNS)]
     lines += [",".join(f"{value:.6f}" for value in row) for row in rows]
-    Path(path).write_text("\n".join(lines) + "\n")
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def _number(text: str, name: str, where: str) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from mbrl_ros.core.files import write_whole
 from mbrl_ros.data.doctor import SEVERITIES, Diagnosis
 from mbrl_ros.evaluation import doctor_pictures as pictures
 from mbrl_ros.evaluation.picture_style import save_png
@@ -36,7 +37,7 @@ def write_doctor_report(diagnosis: Diagnosis, folder: str | Path, changes: Seque
         changes=changes,
     )
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
+
+from mbrl_ros.core.files import write_whole
+from mbrl_ros.evaluation.picture_style import save_png
 
 Row = tuple[str, Sequence[str]]
 """A figure's name, and its value for each drive."""
@@ -29,10 +30,7 @@ def write_drive_report(
     folder.mkdir(parents=True, exist_ok=True)
     images = {}
     for caption, figure in pictures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
-        (folder / f"{caption.lower().replace(' ', '_')}.png").write_bytes(buffer.getvalue())
-        images[caption] = base64.b64encode(buffer.getvalue()).decode()
+        images[caption] = save_png(figure, folder / f"{caption.lower().replace(' ', '_')}.png")
     environment = Environment(
         loader=PackageLoader("mbrl_ros.evaluation", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -40,5 +38,5 @@ def write_drive_report(
         title=title, columns=columns, rows=rows, images=images
     )
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path

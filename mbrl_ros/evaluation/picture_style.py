@@ -10,6 +10,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mbrl_ros.core.files import write_whole
+
 INK, GRID, ROAD = "#2e3440", "#d8dce3", "#c3c8d1"
 
 TITLE: dict[str, Any] = {"loc": "left", "color": INK, "fontsize": 12, "fontweight": "bold"}
@@ -32,5 +34,5 @@ def save_png(figure: Figure, path: Path) -> str:
     """Write a picture to ``path``, and answer with it in base64 for a page that holds its pictures itself."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    path.write_bytes(buffer.getvalue())
+    write_whole(path, buffer.getvalue())
     return base64.b64encode(buffer.getvalue()).decode()
