@@ -25,6 +25,7 @@ from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning.mppi import MPPI
+from mbrl_ros.planning.planner import Problem
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -52,7 +53,7 @@ def solve_times_s(planners: list[MPPI], cycles: int) -> np.ndarray:
     for cycle in range(-5, cycles):
         for row, planner in enumerate(planners):
             begun = time.perf_counter()
-            planner.plan(state, 0.02 * cycle, history)
+            planner.plan(Problem(state, 0.02 * cycle, history))
             if cycle >= 0:
                 times[row, cycle] = time.perf_counter() - begun
     return times

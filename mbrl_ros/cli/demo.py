@@ -38,6 +38,7 @@ from mbrl_ros.models.identification import Options
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.planning.mppi import MPPI
+from mbrl_ros.planning.planner import Problem
 from mbrl_ros.planning.racing import racing_mppi
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
@@ -254,7 +255,7 @@ def _fan(model: LoadedModel, setting: Setting, log: DriveLog) -> Figure:
     stamp_s, state = max(log.estimates, key=lambda estimate: float(estimate[1][VX]))
     history = CommandHistory(state[[STEERING_ANGLE, ACCELERATION]])
     for _ in range(10):  # a drive's plan has the previous one to begin with, too
-        plan = mppi.plan(state, stamp_s, history)
+        plan = mppi.plan(Problem(state, stamp_s, history))
     states, costs = mppi.candidates(256)
     assert plan.states is not None  # noqa: S101  # MPPI predicts
     settings = mppi.settings

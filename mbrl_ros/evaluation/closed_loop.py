@@ -94,7 +94,7 @@ class ClosedLoop:
             return
         begun = time.perf_counter()
         try:
-            plan = self.planner.plan(problem.state, problem.stamp_s, problem.history)
+            plan = self.planner.plan(problem)
         except PlanningError:
             self.loop.counters["cycles without a plan"] += 1
             return

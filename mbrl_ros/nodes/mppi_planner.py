@@ -40,9 +40,9 @@ from mbrl_ros.nodes.shared.messages import (
 )
 from mbrl_ros.nodes.shared.model_client import fetch_model
 from mbrl_ros.nodes.shared.run import run
-from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings, Problem
+from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
-from mbrl_ros.planning.planner import PlanningError
+from mbrl_ros.planning.planner import PlanningError, Problem
 from mbrl_ros.planning.racing import racing_mppi
 
 CANDIDATES = 64
@@ -248,7 +248,7 @@ class MppiPlannerNode:
         assert self._planner is not None  # noqa: S101  # configured before activated
         age_s = self._now_s() - problem.stamp_s
         begun = time.perf_counter()
-        plan = self._planner.plan(problem.state, problem.stamp_s, problem.history)
+        plan = self._planner.plan(problem)
         solve_time_s = time.perf_counter() - begun
         with self._lock:
             self.loop.adopt(plan, solve_time_s)

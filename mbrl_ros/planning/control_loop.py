@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -18,7 +17,9 @@ from mbrl_ros.core.config import Settings
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.layout import ACTIONS, DRIVE_COMMAND, STATE, STEERING_COMMAND, VX
+from mbrl_ros.core.state_history import StateHistory
 from mbrl_ros.core.vehicle import Limits
+from mbrl_ros.planning.planner import HISTORY_S, Problem
 
 
 class LoopSettings(Settings):
@@ -43,21 +44,6 @@ class LoopSettings(Settings):
         description="how far ahead in the plan the commanded speed is read, for cars that follow speed",
     )
     stop_commands: NonNegativeInt = Field(default=10, description="stop commands sent when planning ends")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a planner is asked: the newest good state, and the commands sent up to now.
-
-    Args:
-        state: [8] core.layout.STATE.
-        stamp_s: the state's stamp [s].
-        history: commands as sent; the solver's own copy.
-    """
-
-    state: np.ndarray
-    stamp_s: float
-    history: CommandHistory
 
 
 class ControlLoop:
@@ -89,7 +75,9 @@ class ControlLoop:
         self._recovered = True
         self._planned_stamp_s = -math.inf
         self._steering = 0.0
-        self._history = CommandHistory(np.zeros(len(ACTIONS["acceleration"])))
+        # What was driven was driven by commands that were sent up to a delay earlier.
+        self._commands = CommandHistory(np.zeros(len(ACTIONS["acceleration"])), keep_s=HISTORY_S + 2.0)
+        self._driven = StateHistory(HISTORY_S)
 
     def observe(self, state: np.ndarray, stamp_s: float, now_s: float, receipt_s: float) -> str:
         """Take a state in; returns why it was refused, or an empty string.
@@ -106,6 +94,7 @@ class ControlLoop:
             self._good_in_row = 0
             return refusal
         self._state, self._stamp_s, self._receipt_s = state, stamp_s, receipt_s
+        self._driven.append(stamp_s, state)
         self._good_in_row += 1
         return ""
 
@@ -122,14 +111,14 @@ class ControlLoop:
 
     def sent(self, stamp_s: float, steering_angle: float, acceleration: float) -> None:
         """A command really went to the car, as the gate let it through."""
-        self._history.append(stamp_s, np.array([steering_angle, acceleration]))
+        self._commands.append(stamp_s, np.array([steering_angle, acceleration]))
 
     def problem(self) -> Problem | None:
         """What to solve next, or None while there is no state newer than the last one solved for."""
         if self._state is None or self._stamp_s <= self._planned_stamp_s:
             return None
         self._planned_stamp_s = self._stamp_s
-        return Problem(self._state, self._stamp_s, self._history.copy())
+        return Problem(self._state, self._stamp_s, self._commands.copy(), self._driven.copy())
 
     def adopt(self, plan: ControlSequence, solve_time_s: float) -> None:
         """Follow ``plan`` from now on."""

@@ -18,7 +18,7 @@ from mbrl_ros.core.layout import Layout
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.planning.noise import spline_noise
-from mbrl_ros.planning.planner import PlanningError
+from mbrl_ros.planning.planner import PlanningError, Problem
 from mbrl_ros.planning.rollouts import Backend, Rollouts
 
 _STD_FIELDS = {
@@ -136,14 +136,14 @@ class MPPI:
         with _threads(self.settings.threads):
             self.rollouts.warm_up(background)
 
-    def plan(self, state: np.ndarray, stamp_s: float, history: CommandHistory) -> ControlSequence:
-        """The sequence to follow from ``stamp_s`` on, given ``state`` [8] then and the commands sent up to then.
+    def plan(self, problem: Problem) -> ControlSequence:
+        """The sequence to follow from the problem's stamp on.
 
         Raises:
             PlanningError: no rollout has a finite cost.
         """
         with torch.inference_mode(), _threads(self.settings.threads):
-            return self._plan(state, stamp_s, history)
+            return self._plan(problem)
 
     def candidates(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """States [N, H + 1, 8] and costs [N] of up to ``count`` of the last plan's samples, evenly spread in rank."""
@@ -157,11 +157,12 @@ class MPPI:
             states = self.rollouts.trace(state, applied[chosen]).states
             return states.double().numpy(), costs[chosen].double().numpy()
 
-    def _plan(self, state: np.ndarray, stamp_s: float, history: CommandHistory) -> ControlSequence:
+    def _plan(self, problem: Problem) -> ControlSequence:
+        stamp_s = problem.stamp_s
         low, high = (bound.to(torch.float32) for bound in self.task.bounds())
         previous = self._warm_start(stamp_s, low, high)
-        start = torch.tensor(state, dtype=torch.float32)
-        past = self._past(stamp_s, history)
+        start = torch.tensor(problem.state, dtype=torch.float32)
+        past = self._past(stamp_s, problem.commands)
         nominal, saturated, finite = previous, 0.0, 0.0
         for _ in range(self.settings.iterations):
             commands, saturation = self._sample(nominal, previous, past, low, high)
@@ -207,11 +208,11 @@ class MPPI:
             nominal = torch.tensor(self._previous.shifted(stamp_s).actions, dtype=torch.float32)
         return torch.clamp(nominal, low, high)
 
-    def _past(self, stamp_s: float, history: CommandHistory) -> torch.Tensor:
+    def _past(self, stamp_s: float, commands: CommandHistory) -> torch.Tensor:
         """[P, A] commands sent before ``stamp_s`` that may still act, in steps of the plan."""
         dt = self.settings.dt_s
         count = math.ceil(float(self.model.delay.max()) / dt - 1e-9)
-        return torch.tensor(history.mean(stamp_s - count * dt, dt, count), dtype=torch.float32)
+        return torch.tensor(commands.mean(stamp_s - count * dt, dt, count), dtype=torch.float32)
 
     def _sample(
         self, nominal: torch.Tensor, previous: torch.Tensor, past: torch.Tensor, low: torch.Tensor, high: torch.Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -9,10 +10,31 @@ import numpy as np
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.core.state_history import StateHistory
+
+HISTORY_S = 5.0
+"""Driving before the present that planners are told of [s]; models with memory may ask for no more."""
 
 
 class PlanningError(MbrlError):
     """No plan could be made in this cycle; the previous one still stands."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a planner is asked: where the car is, and how it came there.
+
+    Args:
+        state: [8] core.layout.STATE.
+        stamp_s: the state's stamp [s]; the plan begins there.
+        commands: as sent up to now; the planner's own copy.
+        driven: states up to ``state``, for models with memory; may be empty. The planner's own copy.
+    """
+
+    state: np.ndarray
+    stamp_s: float
+    commands: CommandHistory
+    driven: StateHistory = field(default_factory=StateHistory)
 
 
 class Planner(Protocol):
@@ -25,8 +47,8 @@ class Planner(Protocol):
         """How rollouts are evaluated at present, e.g. "eager" or "compiled"."""
         ...
 
-    def plan(self, state: np.ndarray, stamp_s: float, history: CommandHistory) -> ControlSequence:
-        """The sequence to follow from ``stamp_s`` on, given ``state`` [8] then and the commands sent up to then.
+    def plan(self, problem: Problem) -> ControlSequence:
+        """The sequence to follow from the problem's stamp on.
 
         Raises:
             PlanningError: none was found.

@@ -9,7 +9,9 @@ from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.models.passport import LoadedModel
+from mbrl_ros.models.starting import Remembering
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
+from mbrl_ros.planning.planner import HISTORY_S
 
 
 def racing_mppi(
@@ -18,18 +20,32 @@ def racing_mppi(
     """MPPI on a loaded model, racing on ``track``; model and task step as the planner's settings say.
 
     Raises:
-        ModelError: the model takes other commands than the car, describes another point of it than states do, or
-            cannot step at the planner's dt.
+        ModelError: as `require_drivable` says, or the model cannot step at the planner's dt.
     """
+    require_drivable(loaded)
     model = loaded.model
-    if model.action_layout != ACTIONS["acceleration"]:
-        raise ModelError(f"model {loaded.id} takes {model.action_layout.names}, the planner commands acceleration")
-    if model.reference_point != "cg":
-        raise ModelError(
-            f"model {loaded.id} describes the {model.reference_point}; states are of the cg, fit one of it"
-        )
     if not isinstance(model, ParametricModel):
         raise ModelError(f"model {loaded.id} ({model.kind}) steps {model.dt:g} s, the planner {mppi.dt_s:g} s")
     stepped = model.with_dt(mppi.dt_s, mppi.substeps)
     racing = RacingTask(track, vehicle, task, dt=mppi.dt_s)
     return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id)
+
+
+def require_drivable(loaded: LoadedModel) -> None:
+    """ModelError unless the car can be driven with the model, whatever the planner.
+
+    It must take the commands that planners give, describe the point of the car that states do, and want no more driving
+    to begin with than planners are told of.
+    """
+    model = loaded.model
+    if model.action_layout != ACTIONS["acceleration"]:
+        raise ModelError(f"model {loaded.id} takes {model.action_layout.names}, planners command acceleration")
+    if model.reference_point != "cg":
+        raise ModelError(
+            f"model {loaded.id} describes the {model.reference_point}; states are of the cg, fit one of it"
+        )
+    if isinstance(model, Remembering) and model.history_s > HISTORY_S:
+        raise ModelError(
+            f"model {loaded.id} wants {model.history_s:g} s of driving to begin with, planners know {HISTORY_S:g} s; "
+            "train one with a shorter history_s"
+        )

@@ -27,7 +27,8 @@ class Straight:
     def __init__(self, answers=10**6):
         self.answers, self.stamps = answers, []
 
-    def plan(self, state, stamp_s, history):
+    def plan(self, problem):
+        state, stamp_s = problem.state, problem.stamp_s
         self.stamps.append(stamp_s)
         if len(self.stamps) > self.answers:
             raise PlanningError("no rollout has a finite cost")

@@ -336,7 +336,7 @@ def test_mppi_planner_to_the_bit(record):
         problem, answer = core.problem(), record.plans[cycle]
         assert (problem is None) == (answer is None)
         if problem is not None:
-            plan = mppi.plan(problem.state, problem.stamp_s, problem.history)
+            plan = mppi.plan(problem)
             np.testing.assert_array_equal(np.reshape(answer.controls.actions, plan.actions.shape), plan.actions)
             np.testing.assert_array_equal(np.reshape(answer.states, plan.states.shape), plan.states)
             assert answer.model_id == plan.model_id

@@ -136,7 +136,19 @@ def test_the_solver_sees_the_commands_that_were_really_sent_and_no_later_ones():
     subject.observe(state(), 1.0, 1.0, 1.0)
     problem = subject.problem()
     subject.sent(1.0, -0.3, 2.0)
-    assert problem.history.at(1.0).tolist() == [0.3, -2.0]
+    assert problem.commands.at(1.0).tolist() == [0.3, -2.0]
+
+
+def test_the_solver_knows_the_driving_before_the_state_that_it_plans_from():
+    subject = loop()
+    for k in range(100):
+        subject.observe(state(vx=0.1 * k), k * DT, k * DT, k * DT)
+    problem = subject.problem()
+    assert problem.driven.span_s == pytest.approx(99 * DT)
+    np.testing.assert_allclose(problem.driven.at(np.array([0.25, problem.stamp_s]))[:, VX], [1.25, problem.state[VX]])
+    subject.reset()
+    subject.observe(state(), 0.0, 0.0, 0.0)
+    assert len(subject.problem().driven) == 1
 
 
 def test_each_state_is_solved_for_once():

@@ -8,6 +8,7 @@ from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.lap import LapTimer
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
+from mbrl_ros.planning.planner import Problem
 
 pytestmark = pytest.mark.timeout(900)  # the first test on a machine compiles
 
@@ -41,7 +42,7 @@ def drive(subject, vehicle, track, duration_s):
     for step in range(round(duration_s / PLANT_STEP_S)):
         now = step * PLANT_STEP_S
         if step % round(CONTROL_PERIOD_S / PLANT_STEP_S) == 0:
-            commands.append(subject.plan(state.numpy(), now, history).at(now))
+            commands.append(subject.plan(Problem(state.numpy(), now, history)).at(now))
             history.append(now, commands[-1])
         acting = [history.mean(now - delay, PLANT_STEP_S, 1)[0, k] for k, delay in enumerate(delays)]
         with torch.no_grad():

@@ -8,7 +8,7 @@ from planning_toys import FORCE, DoubleIntegrator, Indifferent, Regulate, cost_a
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.errors import ConfigError, LayoutError
 from mbrl_ros.planning.mppi import MPPI, MPPISettings, effective_sample_size, standard_deviations, weigh
-from mbrl_ros.planning.planner import PlanningError
+from mbrl_ros.planning.planner import PlanningError, Problem
 
 HORIZON = 30
 
@@ -39,7 +39,7 @@ def drive(subject, plant, task, cycles, state=(2.0, 0.0), delay_steps=0):
     with torch.no_grad():
         for cycle in range(cycles):
             stamp = cycle * plant.dt
-            command = subject.plan(s.numpy(), stamp, history).actions[0]
+            command = subject.plan(Problem(s.numpy(), stamp, history)).actions[0]
             history.append(stamp, command)
             waiting.append(float(command[0]))
             acting = torch.tensor([waiting.pop(0)], dtype=torch.float64)
@@ -58,7 +58,7 @@ def test_an_open_loop_plan_comes_near_the_riccati_optimum():
         s = a @ s + b @ actions[-1]
     best = cost_along(model, task, start, np.array(actions))
     plan = planner(model, task, iterations=20, rollouts=1024, effective_share=0.02, knot_spacing_s=0.3).plan(
-        start, 0.0, quiet()
+        Problem(start, 0.0, quiet())
     )
     assert best <= cost_along(model, task, start, plan.actions) <= 1.03 * best
 
@@ -80,7 +80,7 @@ def test_a_closed_loop_comes_near_the_riccati_optimum():
 
 def test_costs_of_the_plan_are_told_by_term():
     model, task, start = DoubleIntegrator(), Regulate(), np.array([1.0, 0.5])
-    plan = planner(model, task).plan(start, 0.0, quiet())
+    plan = planner(model, task).plan(Problem(start, 0.0, quiet()))
     terms = {name: plan.diagnostics[f"cost.{name}"] for name in task.term_names}
     assert plan.diagnostics["total_cost"] == pytest.approx(sum(terms.values()))
     assert plan.diagnostics["total_cost"] == pytest.approx(cost_along(model, task, start, plan.actions), rel=1e-4)
@@ -92,8 +92,8 @@ def test_costs_of_the_plan_are_told_by_term():
 
 
 def test_an_offset_of_every_reward_changes_nothing():
-    plain = planner(task=Regulate()).plan(np.array([1.0, 0.0]), 0.0, quiet())
-    offset = planner(task=Regulate(offset=8.0)).plan(np.array([1.0, 0.0]), 0.0, quiet())
+    plain = planner(task=Regulate()).plan(Problem(np.array([1.0, 0.0]), 0.0, quiet()))
+    offset = planner(task=Regulate(offset=8.0)).plan(Problem(np.array([1.0, 0.0]), 0.0, quiet()))
     np.testing.assert_allclose(offset.actions, plain.actions, atol=1e-4)
 
 
@@ -112,7 +112,7 @@ def test_negative_control_weighting_by_raw_returns_depends_on_an_offset():
 
 def test_where_every_plan_costs_the_same_the_plan_stays():
     subject = planner(task=Indifferent(), rollouts=4096, std=0.3, effective_share=None)
-    stay = subject.plan(np.zeros(2), 0.0, quiet())
+    stay = subject.plan(Problem(np.zeros(2), 0.0, quiet()))
     np.testing.assert_allclose(stay.actions, 0.0, atol=0.03)
 
     nominal, generator = 1.0, torch.Generator().manual_seed(0)
@@ -127,16 +127,16 @@ def test_noise_is_taken_after_clamping():
     """At a bound half of the noise is cut off: the mean of what is left pulls inwards by sigma / sqrt(2 pi)."""
     limit, std = 1.0, 0.5
     subject = planner(task=Indifferent(limit=limit), rollouts=8192, horizon=4, std=std, effective_share=None)
-    subject._previous = subject.plan(np.zeros(2), 0.0, quiet())
+    subject._previous = subject.plan(Problem(np.zeros(2), 0.0, quiet()))
     subject._previous.actions[:] = limit
-    plan = subject.plan(np.zeros(2), 0.0, quiet())
+    plan = subject.plan(Problem(np.zeros(2), 0.0, quiet()))
     np.testing.assert_allclose(plan.actions, limit - std / np.sqrt(2 * np.pi), atol=0.02)
     assert plan.diagnostics["saturation_share"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_plans_and_samples_stay_inside_of_the_bounds():
     subject = planner(task=Regulate(limit=0.7), std=5.0)
-    plan = subject.plan(np.array([50.0, 0.0]), 0.0, quiet())
+    plan = subject.plan(Problem(np.array([50.0, 0.0]), 0.0, quiet()))
     assert np.abs(plan.actions).max() <= 0.7 + 1e-6
     applied = subject._samples[1]
     assert float(applied.abs().max()) <= 0.7 + 1e-6
@@ -155,9 +155,9 @@ def test_the_control_cost_alone_draws_the_plan_to_zero_in_one_step():
             temperature=temperature,
             effective_share=None,
         )
-        subject._previous = subject.plan(np.zeros(2), 0.0, quiet())
+        subject._previous = subject.plan(Problem(np.zeros(2), 0.0, quiet()))
         subject._previous.actions[:] = 1.5
-        np.testing.assert_allclose(subject.plan(np.zeros(2), 0.0, quiet()).actions, 0.0, atol=0.15)
+        np.testing.assert_allclose(subject.plan(Problem(np.zeros(2), 0.0, quiet())).actions, 0.0, atol=0.15)
 
 
 def test_effective_sample_size():
@@ -201,7 +201,7 @@ def test_rollouts_that_are_not_finite_are_counted_and_avoided():
             return torch.where(action > 0.3, torch.nan, super().forward(state, action))
 
     subject = planner(model=Cliff(), task=Regulate(), horizon=2)
-    plan = subject.plan(np.array([-1.0, 0.0]), 0.0, quiet())  # the way home leads over the cliff
+    plan = subject.plan(Problem(np.array([-1.0, 0.0]), 0.0, quiet()))  # the way home leads over the cliff
     assert 0.3 < plan.diagnostics["non_finite_share"] < 0.8
     assert (plan.actions <= 0.3).all()
     assert np.isfinite(plan.states).all()
@@ -209,16 +209,16 @@ def test_rollouts_that_are_not_finite_are_counted_and_avoided():
 
 def test_no_finite_rollout_is_an_error_that_names_the_cycle_and_keeps_the_plan():
     subject = planner()
-    before = subject.plan(np.array([1.0, 0.0]), 0.0, quiet())
+    before = subject.plan(Problem(np.array([1.0, 0.0]), 0.0, quiet()))
     with pytest.raises(PlanningError, match=r"at 0\.100 s: of 512 rollouts none"):
-        subject.plan(np.array([np.nan, 0.0]), 0.1, quiet())
+        subject.plan(Problem(np.array([np.nan, 0.0]), 0.1, quiet()))
     assert subject._previous is before
 
 
 def test_same_seed_same_bits():
     def three(seed):
         subject = planner(seed=seed)
-        return np.stack([subject.plan(np.array([1.0, 0.1 * k]), 0.05 * k, quiet()).actions for k in range(3)])
+        return np.stack([subject.plan(Problem(np.array([1.0, 0.1 * k]), 0.05 * k, quiet())).actions for k in range(3)])
 
     assert three(1).tobytes() == three(1).tobytes()
     assert three(1).tobytes() != three(2).tobytes()
@@ -226,17 +226,17 @@ def test_same_seed_same_bits():
 
 def test_reset_begins_anew():
     subject = planner()
-    first = subject.plan(np.array([1.0, 0.0]), 0.0, quiet())
-    second = subject.plan(np.array([1.0, 0.0]), 0.1, quiet())
+    first = subject.plan(Problem(np.array([1.0, 0.0]), 0.0, quiet()))
+    second = subject.plan(Problem(np.array([1.0, 0.0]), 0.1, quiet()))
     subject.reset()
-    again = subject.plan(np.array([1.0, 0.0]), 0.0, quiet())
+    again = subject.plan(Problem(np.array([1.0, 0.0]), 0.0, quiet()))
     assert again.actions.tobytes() == first.actions.tobytes() != second.actions.tobytes()
 
 
 def test_the_nominal_plan_is_the_previous_one_shifted_by_the_elapsed_time():
     subject = planner()
-    previous = subject.plan(np.array([1.0, 0.0]), 10.0, quiet())
-    subject.plan(np.array([1.0, 0.0]), 10.04, quiet())
+    previous = subject.plan(Problem(np.array([1.0, 0.0]), 10.0, quiet()))
+    subject.plan(Problem(np.array([1.0, 0.0]), 10.04, quiet()))
     nominal = subject._samples[1][0]  # the sample without noise
     np.testing.assert_allclose(nominal, previous.shifted(10.04).actions, atol=1e-6)
     by_one_step = np.concatenate([previous.actions[1:], previous.actions[-1:]])
@@ -245,8 +245,8 @@ def test_the_nominal_plan_is_the_previous_one_shifted_by_the_elapsed_time():
 
 def test_the_shifted_previous_plan_stays_among_the_samples_of_every_iteration():
     subject = planner(iterations=3)
-    previous = subject.plan(np.array([1.0, 0.0]), 0.0, quiet())
-    plan = subject.plan(np.array([1.0, 0.0]), 0.1, quiet())
+    previous = subject.plan(Problem(np.array([1.0, 0.0]), 0.0, quiet()))
+    plan = subject.plan(Problem(np.array([1.0, 0.0]), 0.1, quiet()))
     np.testing.assert_allclose(subject._samples[1][1], previous.shifted(0.1).actions, atol=1e-6)
     assert plan.diagnostics["iterations"] == 3
 
@@ -257,7 +257,7 @@ def test_the_plan_predicts_what_a_delayed_actuator_does():
     history = quiet()
     for k, force in enumerate((1.0, -2.0, 0.5, 1.5)):
         history.append(-0.4 + 0.1 * k, np.array([force]))
-    plan = subject.plan(np.array([1.0, 0.0]), 0.0, history)
+    plan = subject.plan(Problem(np.array([1.0, 0.0]), 0.0, history))
     fine, s, states = DoubleIntegrator(dt=0.05), torch.tensor([1.0, 0.0], dtype=torch.float64), []
     for k in range(20):
         stamp = 0.05 * k - 0.25 + 1e-9
@@ -284,7 +284,7 @@ def test_candidates_are_spread_from_the_best_to_the_worst():
     subject = planner(model=DoubleIntegrator(delay=0.1))
     with pytest.raises(PlanningError):
         subject.candidates(5)
-    subject.plan(np.array([1.0, 0.0]), 0.0, quiet())
+    subject.plan(Problem(np.array([1.0, 0.0]), 0.0, quiet()))
     states, costs = subject.candidates(5)
     assert states.shape == (5, HORIZON + 1, 2)
     assert (np.diff(costs) > 0).all()
