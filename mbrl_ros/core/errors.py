@@ -19,3 +19,7 @@ class ModelError(MbrlError):
 
 class LayoutError(MbrlError):
     """Two parts disagree about names, units or shapes."""
+
+
+class StoppedError(MbrlError):
+    """Something was stopped on request before there was anything to keep."""

@@ -43,7 +43,8 @@ def calibrated(model: LearnedModel, examples: Examples) -> Uncertainty | None:
     steps = {h: round(h / model.dt) for h in HORIZONS_S if round(h / model.dt) <= examples.driven.shape[2]}
     if not steps:
         return None
-    rows = examples.held_out.any(dim=0).nonzero()[:, 0]
+    rows = examples.sample
+    rows = rows[examples.held_out[:, rows].any(dim=0)]
     with torch.no_grad():
         parts = [_errors_and_spread(model, examples, part) for part in rows.split(_ROWS)]
         errors, widths = (torch.cat(tensors).double().numpy() for tensors in zip(*parts, strict=True))
@@ -76,7 +77,7 @@ def _errors_and_spread(
 
 def _inputs(model: LearnedModel, examples: Examples, view: int) -> torch.Tensor:
     with torch.no_grad():
-        return model.seen(examples.car[view], examples.applied[view, :, 0])
+        return model.seen(examples.car[view, examples.sample], examples.applied[view, examples.sample, 0])
 
 
 def _quantile(values: np.ndarray, level: float) -> float:

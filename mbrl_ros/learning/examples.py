@@ -1,64 +1,29 @@
-"""Stretches of driving to learn from: cut once, mirrored, and read by the model's base before anything is learned."""
+"""What a training reads: driving, mirrored, as the model's base reads it before anything is learned."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from mbrl_ros.core.delay import delayed
-from mbrl_ros.core.errors import DataError
-from mbrl_ros.core.layout import STATE, VX, VY, YAW_RATE, X, Y
-from mbrl_ros.core.recording import Drive
-from mbrl_ros.learning.recipe import NetworkSettings, TrainingSettings
-from mbrl_ros.models.identification.agreement import compare_with_pose
-from mbrl_ros.models.learned import Guard, LearnedModel, Prepared
-from mbrl_ros.models.windows import Windows, cut_windows
+from mbrl_ros.learning.driving import SAMPLED_ROWS, Driving, Stretches, evenly
+from mbrl_ros.learning.group import ALONE, Group
+from mbrl_ros.learning.recipe import TrainingSettings
+from mbrl_ros.learning.stored import RowWriter, StoredTensor
+from mbrl_ros.models.learned import LearnedModel, Prepared
 
-_LEAST = 40
-"""Predictions below which nothing can be learned that the physics does not say better."""
-
-_SPAN_S = 0.2  # over which rates of change are taken: shorter ones are noise
-_MIRRORED_STATES = tuple(STATE.indices(("y", "yaw", "vy", "yaw_rate", "steering_angle")))
-_MIRRORED_ACTIONS = (0,)
-
-
-@dataclass(frozen=True)
-class Driving:
-    """N windows in the shape that models take.
-
-    Args:
-        states: [N, P + 1 + H, 8], positions relative to that at the start (row P); zero where not observed.
-        observed: [N, 8] bool.
-        applied: [N, P + H, A] actions that acted.
-        past: P.
-        block: [N] number of the time block of each start.
-    """
-
-    states: torch.Tensor
-    observed: torch.Tensor
-    applied: torch.Tensor
-    past: int
-    block: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.states)
-
-    @property
-    def mirrored(self) -> Driving:
-        """The same seen in a mirror along the car: left is right."""
-        states, applied = self.states.clone(), self.applied.clone()
-        states[..., _MIRRORED_STATES] *= -1
-        applied[..., _MIRRORED_ACTIONS] *= -1
-        return replace(self, states=states, applied=applied)
+STORED = ("car", "inputs", "applied", "driven")
+_CHUNK = 512  # stretches that are read by the base at once
 
 
 @dataclass(frozen=True)
 class Examples:
     """What a training reads, each tensor [V, N, ...] in float32; V is 2 with mirror images, the original first.
+
+    The large ones lie on disk.
 
     Args:
         car: [V, N, 8] states at the starts.
@@ -70,10 +35,10 @@ class Examples:
         weight: [M, N] how often a member learns from a window; 0 where it is held out.
     """
 
-    car: torch.Tensor
-    inputs: torch.Tensor
-    applied: torch.Tensor
-    driven: torch.Tensor
+    car: StoredTensor
+    inputs: StoredTensor
+    applied: StoredTensor
+    driven: StoredTensor
     observed: torch.Tensor
     held_out: torch.Tensor
     weight: torch.Tensor
@@ -88,67 +53,11 @@ class Examples:
         """V."""
         return self.car.shape[0]
 
-
-def cut_driving(
-    drives: Sequence[Drive], delay_s: torch.Tensor, history_s: float, settings: TrainingSettings
-) -> Driving:
-    """Windows of ``drives`` with the actions that act behind ``delay_s`` [A].
-
-    Raises:
-        DataError: there is too little driving; the message says what to do.
-    """
-    dt, min_speed = drives[0].dt, usual_speed(drives) if settings.min_speed is None else settings.min_speed
-    steps = delay_s.double() / dt
-    duration_s = sum(len(segment) * dt for drive in drives for segment in drive.segments)
-    before = math.floor(float(steps.max())) + 1
-    windows = cut_windows(
-        drives,
-        horizon_s=max(settings.horizon_s, dt),
-        past_s=history_s + before * dt,
-        every_s=settings.start_every_s,
-        min_speed=min_speed,
-        block_s=min(settings.block_s, duration_s / (2 * settings.held_out_blocks)),
-        limit=2**31,
-        trusted=compare_with_pose(drives, min_speed).trusted,
-        seed=settings.seed,
-    )
-    blocks = len(np.unique(windows.block))
-    if len(windows) < _LEAST or blocks < settings.held_out_blocks:
-        raise DataError(
-            f"{', '.join(drive.source for drive in drives)}: {len(windows)} predictions in {blocks} blocks are too few "
-            f"to learn from ({_LEAST} in {settings.held_out_blocks} at least); record more driving, identify physics "
-            "alone (recipe sysid), or lower start_every_s and min_speed"
-        )
-    return _acted(windows, steps, before)
-
-
-def usual_speed(drives: Sequence[Drive]) -> float:
-    """3 m/s, or for a small car a fifth of the speed that it exceeds one twentieth of the time, at least 0.1 [m/s]."""
-    vx = np.concatenate([segment.state[:, VX] for drive in drives for segment in drive.segments])
-    return float(np.clip(0.2 * np.nanpercentile(vx, 95), 0.1, 3.0))
-
-
-def guard_for(driving: Driving, dt: float, settings: NetworkSettings) -> Guard:
-    """Limits with headroom over what was driven."""
-    states = driving.states.numpy()
-    span = max(1, min(round(_SPAN_S / dt), states.shape[1] - 1))
-    rates = np.abs(states[:, span:, VX : YAW_RATE + 1] - states[:, :-span, VX : YAW_RATE + 1]) / (span * dt)
-    most = np.percentile(rates.reshape(-1, 3), 99.5, axis=0)
-    vx, vy, yaw_rate = (np.abs(states[..., column]) for column in (VX, VY, YAW_RATE))
-    moving = vx > 1.0
-    sideslip = np.percentile(vy[moving] / vx[moving], 99.9) if moving.any() else 0.0
-    lateral = float(np.percentile(vx * yaw_rate, 99.9))
-    strongest = max(float(most[0]), float(most[1]))
-    return Guard(
-        residual=(
-            settings.headroom * float(most[0]) + 0.1,
-            settings.headroom * strongest + 0.1,
-            settings.headroom * float(most[2]) + 0.1,
-        ),
-        longitudinal=max(settings.headroom * float(np.percentile(rates[..., 0], 99.9)), settings.least_grip_mps2),
-        lateral=max(settings.headroom * lateral, settings.least_grip_mps2),
-        sideslip=max(settings.headroom * float(sideslip), 1.0),
-    )
+    @property
+    def sample(self) -> torch.Tensor:
+        """[n] rows that stand for all of them: few enough to be looked at together, evenly spread."""
+        length = self.inputs.shape[2] + self.driven.shape[2]
+        return torch.from_numpy(evenly(self.count, SAMPLED_ROWS // length))
 
 
 def scaling_of(model: LearnedModel, driving: Driving, mirror: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -181,23 +90,50 @@ def _prepared(model: LearnedModel, driving: Driving) -> Prepared:
         return model.prepare(driving.states[:, : past + 1], driving.observed, driving.applied[:, :past])
 
 
-def examples_for(model: LearnedModel, driving: Driving, settings: TrainingSettings) -> Examples:
-    """``driving`` as ``model``, in float64, reads it before anything is learned."""
-    views = [driving, driving.mirrored] if settings.mirror else [driving]
-    prepared = [_prepared(model, view) for view in views]
-    past = driving.past
+def examples_for(
+    model: LearnedModel, stretches: Stretches, settings: TrainingSettings, folder: Path, group: Group = ALONE
+) -> Examples:
+    """``stretches`` as ``model``, in float64, reads them before anything is learned.
+
+    They are written to files in ``folder``, by the leader of the group, that are gone when this process is.
+    """
+    paths = {name: folder / f"examples.{name}" for name in STORED}
+    shapes = _shapes(model, stretches, settings)
+    if group.leads:
+        with ExitStack() as stack:
+            writers = {name: stack.enter_context(RowWriter(paths[name], shapes[name])) for name in STORED}
+            for rows in np.split(np.arange(len(stretches)), range(_CHUNK, len(stretches), _CHUNK)):
+                driving = stretches.cut(rows)
+                for view, seen in enumerate([driving, driving.mirrored][: shapes["car"][0]]):
+                    for name, values in _stored(model, seen).items():
+                        writers[name].put(view, int(rows[0]), values)
+    group.wait()
+    stored = {name: StoredTensor(paths[name], shapes[name]) for name in STORED}
+    group.wait()
+    if group.leads:
+        for path in paths.values():
+            path.unlink()
     network = model.config.network
     shared = network.probabilistic  # elites are chosen by their errors on the same driving
-    held_out = held_out_windows(driving.block, network.members, settings, shared=shared)
-    return Examples(
-        torch.stack([p.car for p in prepared]).float(),
-        torch.stack([p.inputs for p in prepared]).float(),
-        torch.stack([view.applied[:, past:] for view in views]).float(),
-        torch.stack([view.states[:, past + 1 :] for view in views]).float(),
-        driving.observed,
-        held_out,
-        _drawn(~held_out, settings.seed) if settings.bootstrap else (~held_out).float(),
-    )
+    held_out = held_out_windows(stretches.starts.block, network.members, settings, shared=shared)
+    weight = _drawn(~held_out, settings.seed) if settings.bootstrap else (~held_out).float()
+    return Examples(**stored, observed=stretches.observed, held_out=held_out, weight=weight)
+
+
+def _stored(model: LearnedModel, driving: Driving) -> dict[str, torch.Tensor]:
+    prepared, past = _prepared(model, driving), driving.past
+    return {
+        "car": prepared.car,
+        "inputs": prepared.inputs,
+        "applied": driving.applied[:, past:],
+        "driven": driving.states[:, past + 1 :],
+    }
+
+
+def _shapes(model: LearnedModel, stretches: Stretches, settings: TrainingSettings) -> dict[str, tuple[int, ...]]:
+    first = _stored(model, stretches.cut(np.arange(1)))
+    views = 2 if settings.mirror else 1
+    return {name: (views, len(stretches), *values.shape[1:]) for name, values in first.items()}
 
 
 def held_out_windows(
@@ -222,11 +158,3 @@ def _drawn(learned: torch.Tensor, seed: int) -> torch.Tensor:
         drawn = rows[torch.randint(len(rows), (len(rows),), generator=generator)]
         counts.append(torch.bincount(drawn, minlength=len(allowed)))
     return torch.stack(counts).float()
-
-
-def _acted(windows: Windows, delay_steps: torch.Tensor, before: int) -> Driving:
-    applied = delayed(windows.commands, delay_steps, before)
-    states = windows.states[:, before:].clone()
-    past = windows.past - before
-    states[..., [X, Y]] -= windows.states[:, windows.past, None, [X, Y]]
-    return Driving(states, windows.observed, applied, past, windows.block)

@@ -9,6 +9,7 @@ import torch
 from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE, X, Y
 from mbrl_ros.learning.examples import Examples
+from mbrl_ros.learning.group import ALONE, Group
 from mbrl_ros.models.learned import LearnedModel
 
 _HELD_TO = (YAW, VX, VY, YAW_RATE)
@@ -46,7 +47,7 @@ class MultiStep:
         self.examples = examples
         self._weight = velocity_weight
         with torch.no_grad():
-            parts = torch.arange(examples.count).split(_ROWS)
+            parts = examples.sample.split(_ROWS)
             errors = torch.cat([self._errors(model, 0, rows)[:1] for rows in parts], dim=1)
         self._distance = max(float(_distance(errors).mean()), _SMALLEST_M)
         observed = examples.observed.any(dim=0)
@@ -64,9 +65,9 @@ class MultiStep:
             loss = loss + self._weight * bent.mean(dim=-1)
         return Losses(loss, position)
 
-    def held_out(self, model: LearnedModel) -> torch.Tensor:
+    def held_out(self, model: LearnedModel, group: Group = ALONE) -> torch.Tensor:
         """[M] position error of each member on what it did not learn from [m]."""
-        return _held_out_error(self, model)
+        return _held_out_error(self, model, group)
 
     def _errors(self, model: LearnedModel, view: int, rows: torch.Tensor) -> torch.Tensor:
         """[M, n, H, 8] predicted less driven."""
@@ -112,18 +113,19 @@ class SingleStep:
         spread = (model.highest - model.lowest).sum(dim=-1)
         return Losses(loss + _BOUNDS_WEIGHT * spread, squares)
 
-    def held_out(self, model: LearnedModel) -> torch.Tensor:
+    def held_out(self, model: LearnedModel, group: Group = ALONE) -> torch.Tensor:
         """[M] mean squared error of each member, as a share of the limits, on what it did not learn from."""
-        return _held_out_error(self, model)
+        return _held_out_error(self, model, group)
 
 
-def _held_out_error(objective: MultiStep | SingleStep, model: LearnedModel) -> torch.Tensor:
+def _held_out_error(objective: MultiStep | SingleStep, model: LearnedModel, group: Group) -> torch.Tensor:
     held_out = objective.examples.held_out
     wanted = held_out.any(dim=0).nonzero()[:, 0]
+    mine = group.share(wanted)
     with torch.no_grad():
-        parts = [objective.losses(model, 0, rows).error for rows in wanted.split(_ROWS)]
-    mask = held_out[:, wanted]
-    return (torch.cat(parts, dim=1) * mask).sum(dim=1) / mask.sum(dim=1)
+        parts = [objective.losses(model, 0, rows).error for rows in mine.split(_ROWS)]
+    errors = group.sum((torch.cat(parts, dim=1) * held_out[:, mine]).sum(dim=1))
+    return errors / held_out[:, wanted].sum(dim=1)
 
 
 def _distance(errors: torch.Tensor) -> torch.Tensor:

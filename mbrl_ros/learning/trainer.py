@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 from mbrl_ros.core.errors import ConfigError, ModelError
+from mbrl_ros.learning.group import ALONE, Group
 from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.models.learned import LearnedModel
 
@@ -66,8 +67,8 @@ class Objective(Protocol):
         """Losses on the examples ``rows`` [n] in one of their views."""
         ...
 
-    def held_out(self, model: LearnedModel) -> torch.Tensor:
-        """[M] error of each member on what it does not learn from; less is better."""
+    def held_out(self, model: LearnedModel, group: Group) -> torch.Tensor:
+        """[M] error of each member on what it does not learn from, found together; less is better."""
         ...
 
 
@@ -93,6 +94,13 @@ class Epoch:
 
 
 Listener = Callable[[Epoch], None]
+Stop = Callable[[], bool]
+"""Asked between steps whether to stop before the end."""
+
+
+def never() -> bool:
+    """A `Stop` that lets a training go on."""
+    return False
 
 
 class Trainer:
@@ -107,6 +115,7 @@ class Trainer:
         settings: how.
         folder: for the checkpoint.
         fingerprint: of all that decides the outcome; another one in the folder is another training.
+        group: processes that do the same, each with its share of every batch.
     """
 
     def __init__(
@@ -116,8 +125,10 @@ class Trainer:
         settings: TrainingSettings,
         folder: Path,
         fingerprint: str,
+        group: Group = ALONE,
     ) -> None:
         self._model = model
+        self._group = group
         self._objective = objective
         self._settings = settings
         self._path = folder / CHECKPOINT_FILE
@@ -138,33 +149,49 @@ class Trainer:
         """[M] least error of each member on what it does not learn from."""
         return self._best
 
-    def run(self, listener: Listener = lambda epoch: None) -> tuple[Epoch, ...]:
-        """Train to the end and leave each member at its best; the epochs that were run now.
+    @property
+    def done(self) -> int:
+        """Epochs that are behind it."""
+        return self._done
+
+    def run(self, listener: Listener = lambda epoch: None, stop: Stop = never) -> bool:
+        """Train to the end and leave each member at its best; False where it was stopped before.
+
+        Stopped or killed, it goes on next time with the epoch that it was in.
 
         Raises:
             ModelError: the loss is not finite.
             ConfigError: the folder holds the checkpoint of another training.
         """
         self._resume()
-        epochs = []
-        while self._done < self._settings.epochs and bool((self._waited < self._settings.patience).any()):
-            epochs.append(self._epoch())
-            self._save()
-            listener(epochs[-1])
+        finished = True
+        while finished and self._done < self._settings.epochs and bool((self._waited < self._settings.patience).any()):
+            epoch = self._epoch(stop)
+            if epoch is None:
+                finished = False
+            elif self._group.leads:
+                self._save()
+                listener(epoch)
         with torch.no_grad():
             for name, parameter in self._trained.items():
                 parameter.copy_(self._kept[name])
-        return tuple(epochs)
+        return finished
 
-    def _epoch(self) -> Epoch:
+    def _epoch(self, stop: Stop) -> Epoch | None:
+        """One pass over the examples; None where it was stopped within."""
         begun = time.monotonic()
         share = self._done / self._settings.epochs
         for group in self._optimiser.param_groups:
             group["lr"] = self._settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-        self._done += 1
-        losses = [self._step(view, rows) for view, rows in self._batches()]
-        held_out = self._objective.held_out(self._model)
+        losses = []
+        for view, rows in self._batches():
+            loss = self._step(view, rows, stop())
+            if loss is None:
+                return None
+            losses.append(loss)
+        held_out = self._objective.held_out(self._model, self._group)
         self._keep(held_out)
+        self._done += 1
         return Epoch(
             self._done,
             self._settings.epochs,
@@ -181,21 +208,36 @@ class Trainer:
         for rows in order.chunk(max(1, examples.count // self._settings.batch)):
             yield int(torch.randint(examples.views, (1,), generator=self._generator)), rows
 
-    def _step(self, view: int, rows: torch.Tensor) -> float:
-        weight = self._objective.examples.weight[:, rows]
-        loss = self._objective.losses(self._model, view, rows).loss
+    def _step(self, view: int, rows: torch.Tensor, stop: bool) -> float | None:
+        """One step of the optimiser; the mean of the members' losses, None where any of the group is to stop."""
+        mine, weight = self._group.share(rows), self._objective.examples.weight
+        loss = self._objective.losses(self._model, view, mine).loss
         # The sum over members, so that each has the gradient that it would have alone.
-        by_member = (loss * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
-        if not bool(torch.isfinite(by_member).all()):
-            raise ModelError(
-                f"the loss is not finite in epoch {self._done}: lower learning_rate or gradient_norm, and look at "
-                "the driving with `mbrl evaluate`; the checkpoint is that of the epoch before"
-            )
+        by_member = (loss * weight[:, mine]).sum(dim=1) / weight[:, rows].sum(dim=1).clamp_min(1)
         self._optimiser.zero_grad()
         by_member.sum().backward()  # type: ignore[no-untyped-call]
+        total, stops = self._summed(by_member.detach(), stop)
+        if stops:
+            return None
+        if not bool(torch.isfinite(total).all()):
+            raise ModelError(
+                f"the loss is not finite in epoch {self._done + 1}: lower learning_rate or gradient_norm, and look at "
+                "the driving with `mbrl doctor`; the checkpoint is that of the epoch before"
+            )
         _cut_gradients(list(self._trained.values()), self._settings.gradient_norm)
         self._optimiser.step()
-        return float(by_member.detach().mean())
+        return float(total.mean())
+
+    def _summed(self, by_member: torch.Tensor, stop: bool) -> tuple[torch.Tensor, bool]:
+        """Losses [M] summed over the group, and whether any of it is to stop; gradients are summed in place."""
+        if self._group.size == 1:
+            return by_member, stop
+        gradients = [p.grad for p in self._trained.values() if p.grad is not None]
+        flat = torch.cat([by_member, by_member.new_tensor([float(stop)]), *(g.flatten() for g in gradients)])
+        losses, stops, *summed = self._group.sum(flat).split([len(by_member), 1, *(g.numel() for g in gradients)])
+        for gradient, values in zip(gradients, summed, strict=True):
+            gradient.copy_(values.view_as(gradient))
+        return losses, bool(stops > 0)
 
     def _keep(self, held_out: torch.Tensor) -> None:
         """Note what each member did on held-out examples, and its weights where that was its best."""

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from mbrl_ros import __version__
+from mbrl_ros.core.errors import ModelError, StoppedError
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.learning.calibration import calibrated, whiten
-from mbrl_ros.learning.examples import cut_driving, examples_for, guard_for, scaling_of
+from mbrl_ros.learning.driving import find_stretches, guard_for
+from mbrl_ros.learning.examples import examples_for, scaling_of
+from mbrl_ros.learning.group import ALONE, Group
 from mbrl_ros.learning.objective import MultiStep, SingleStep
 from mbrl_ros.learning.recipe import Recipe
-from mbrl_ros.learning.trainer import Epoch, Trainer
+from mbrl_ros.learning.trainer import Epoch, Stop, Trainer, never
 from mbrl_ros.models import passport
 from mbrl_ros.models.identification import Options, identify
 from mbrl_ros.models.learned import Base, Config, LearnedModel, Network, build_base
 from mbrl_ros.models.parametric import ParametricModel, build
-from mbrl_ros.models.passport import Provenance, Uncertainty
+from mbrl_ros.models.passport import Provenance
 
 PHYSICS_FOLDER = "physics"
 
@@ -34,10 +38,12 @@ class Progress:
     Args:
         identified: (what is being done, share of the identification that is done).
         trained: every epoch.
+        stop: asked all the time whether to stop before the end.
     """
 
     identified: Callable[[str, float], None] = lambda what, share: None
     trained: Callable[[Epoch], None] = lambda epoch: None
+    stop: Stop = never
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,17 @@ class Trained:
     Args:
         model: in float64.
         provenance: what its passport is to say of the physics; bags, split and scores are for the caller to add.
+        finished: False for the best that was found until the training was stopped.
     """
 
     model: ParametricModel | LearnedModel
     provenance: Provenance
+    finished: bool = True
 
 
-def train(parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress | None = None) -> Trained:
+def train(
+    parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress | None = None, group: Group = ALONE
+) -> Trained:
     """Train on ``parts`` as ``recipe`` says.
 
     What was done is kept in ``work``: called again after an interruption it goes on from there.
@@ -63,19 +73,38 @@ def train(parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress
         recipe: what and how.
         work: folder for the physics and the checkpoint.
         progress: told how far it is.
+        group: processes that do the same; only its leader's model says how uncertain it is.
 
     Raises:
         DataError: there is too little driving, or it lacks something.
         ConfigError: ``work`` holds another training.
-        ModelError: the loss is not finite.
+        ModelError: the loss is not finite, or there is too little memory.
+        StoppedError: it was stopped before the physics was identified.
     """
     progress = progress or Progress()
     work.mkdir(parents=True, exist_ok=True)
-    physics, provenance = _physics(parts, recipe, work, progress)
-    if recipe.network is None:
-        return Trained(physics, provenance)
-    model, uncertainty = _network_on(physics, parts, recipe, work, progress)
-    return Trained(model, replace(provenance, uncertainty=uncertainty))
+    with _little_memory_explained():
+        if group.leads:
+            physics, provenance = _physics(parts, recipe, work, progress)
+        group.wait()
+        if not group.leads:
+            physics, provenance = _physics(parts, recipe, work, progress)
+        if recipe.network is None:
+            return Trained(physics, provenance)
+        return _network_on(Trained(physics, provenance), parts, recipe, work, progress, group)
+
+
+@contextmanager
+def _little_memory_explained() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise ModelError(
+            f"out of memory ({str(error).splitlines()[0]}): lower batch, hidden, members or horizon_s of the recipe, "
+            "or max_windows of its identification; the same command goes on where it was"
+        ) from error
 
 
 def fingerprint(parts: Sequence[Drive], recipe: Recipe) -> str:
@@ -115,7 +144,13 @@ def _physics(
         min_speed=recipe.training.min_speed,
         seed=recipe.training.seed,
     )
-    found = identify(parts, start, options, progress.identified)
+
+    def tell(what: str, share: float) -> None:
+        if progress.stop():
+            raise StoppedError("stopped while the physics was identified: nothing is learned yet, nothing was written")
+        progress.identified(what, share)
+
+    found = identify(parts, start, options, tell)
     provenance = Provenance(
         std={name: estimate.std for name, estimate in found.estimates.items()},
         identifiable={name: estimate.identifiable for name, estimate in found.estimates.items()},
@@ -126,12 +161,13 @@ def _physics(
 
 
 def _network_on(
-    physics: ParametricModel, parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress
-) -> tuple[LearnedModel, Uncertainty | None]:
-    wanted, settings = recipe.network, recipe.training
-    assert wanted is not None  # noqa: S101
+    base: Trained, parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress, group: Group
+) -> Trained:
+    physics, wanted, settings = base.model, recipe.network, recipe.training
+    assert wanted is not None and isinstance(physics, ParametricModel)  # noqa: S101
     network = Network(**wanted.model_dump(exclude={"headroom", "least_grip_mps2", "elites"}))
-    driving = cut_driving(parts, physics.delay.detach(), network.history_s, settings)
+    stretches = find_stretches(parts, physics.delay.detach(), network.history_s, settings)
+    driving = stretches.sample()
     config = Config(
         dt=physics.dt,
         reference_point=physics.reference_point,
@@ -141,14 +177,19 @@ def _network_on(
     )
     exact = _untrained(config, physics, torch.zeros(0), torch.zeros(0), settings.seed)
     mean, std = scaling_of(exact, driving, settings.mirror)
+    del driving
     exact = _untrained(config, physics, mean, std, settings.seed)
-    examples = examples_for(exact, driving, settings)
+    examples = examples_for(exact, stretches, settings, work, group)
     single = _untrained(config, physics, mean, std, settings.seed).float()
     for parameter in single.base.parameters():
         parameter.requires_grad_(False)
     objective = SingleStep(examples) if network.probabilistic else MultiStep(single, examples, settings.velocity_weight)
-    trainer = Trainer(single, objective, settings, work, fingerprint(parts, recipe))
-    trainer.run(progress.trained)
+    trainer = Trainer(single, objective, settings, work, fingerprint(parts, recipe), group)
+    finished = trainer.run(progress.trained, progress.stop)
+    provenance = base.provenance
+    if not finished:
+        note = f"stopped after {trainer.done} of {settings.epochs} epochs: each member is at its best so far"
+        provenance = replace(provenance, notes=(*provenance.notes, note))
     whiten(single, examples)
     if wanted.elites is not None:
         best = trainer.errors.argsort()[: wanted.elites].sort().values
@@ -156,7 +197,8 @@ def _network_on(
         exact = _untrained(config, physics, mean, std, settings.seed)
     learned = {name: value for name, value in single.state_dict().items() if not name.startswith("base.")}
     exact.load_state_dict({**exact.state_dict(), **learned})  # the physics keeps its double precision
-    return exact, calibrated(single, examples)
+    uncertainty = calibrated(single, examples) if group.leads else None
+    return Trained(exact, replace(provenance, uncertainty=uncertainty), finished)
 
 
 def _base_of(physics: ParametricModel, recipe: Recipe) -> Base:

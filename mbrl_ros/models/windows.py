@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,6 +65,66 @@ class Windows:
         )
 
 
+@dataclass(frozen=True)
+class WindowStarts:
+    """Where N windows begin: what `cut_windows` cuts, when it is needed, from drives that may lie on disk.
+
+    Args:
+        segments: the driving.
+        segment: [N] which of them each window lies in.
+        row: [N] row of the start.
+        block: [N] see `Windows`.
+        observed: [S, 8] entries that each segment measures and that are trusted.
+        past, horizon: P and H.
+        dt: sample time [s].
+    """
+
+    segments: tuple[Segment, ...]
+    segment: np.ndarray
+    row: np.ndarray
+    block: np.ndarray
+    observed: np.ndarray
+    past: int
+    horizon: int
+    dt: float
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def part(self, rows: np.ndarray) -> WindowStarts:
+        """Those at ``rows``."""
+        return replace(self, segment=self.segment[rows], row=self.row[rows], block=self.block[rows])
+
+    def thinned(self, limit: int, seed: int = 0) -> WindowStarts:
+        """Of more than ``limit`` windows one of each of ``limit`` equal shares, drawn with ``seed``."""
+        if len(self) <= limit:
+            return self
+        rng = np.random.default_rng(seed)
+        return self.part(np.array([int(rng.choice(share)) for share in np.array_split(np.arange(len(self)), limit)]))
+
+    def cut(self, dtype: torch.dtype = torch.float64) -> Windows:
+        """The windows themselves."""
+        length = self.past + self.horizon
+        states = np.empty((len(self), length + 1, len(STATE)))
+        commands = np.empty((len(self), length, len(self.segments[0].action_layout)))
+        for number in np.unique(self.segment):
+            here = np.flatnonzero(self.segment == number)
+            rows = self.row[here, None] + np.arange(-self.past, self.horizon + 1)
+            states[here] = self.segments[number].state[rows]
+            commands[here] = self.segments[number].action[rows[:, :-1]]
+        seen = self.observed[self.segment]
+        states = np.where(seen[:, None], states, 0.0)
+        states[..., YAW] = np.unwrap(states[..., YAW], axis=1)
+        return Windows(
+            torch.from_numpy(states).to(dtype),
+            torch.from_numpy(commands).to(dtype),
+            torch.from_numpy(seen),
+            self.block,
+            self.past,
+            self.dt,
+        )
+
+
 def cut_windows(
     drives: Sequence[Drive],
     *,
@@ -78,10 +138,32 @@ def cut_windows(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> Windows:
+    """The windows that `find_windows` finds, at most ``limit`` of them (see `WindowStarts.thinned`), in memory."""
+    starts = find_windows(
+        drives,
+        horizon_s=horizon_s,
+        past_s=past_s,
+        every_s=every_s,
+        min_speed=min_speed,
+        block_s=block_s,
+        trusted=trusted,
+    )
+    return starts.thinned(limit, seed).cut(dtype)
+
+
+def find_windows(
+    drives: Sequence[Drive],
+    *,
+    horizon_s: float,
+    past_s: float,
+    every_s: float,
+    min_speed: float,
+    block_s: float,
+    trusted: np.ndarray | None = None,
+) -> WindowStarts:
     """Windows of all drives, starting every ``every_s`` where the car moves at ``min_speed`` [m/s] or faster.
 
-    Never across a gap. Entries of the state that are not ``trusted`` [8] count as not recorded. Of more than
-    ``limit`` windows one in each of ``limit`` equal shares is drawn with ``seed``.
+    Never across a gap. Entries of the state that are not ``trusted`` [8] count as not recorded.
 
     Raises:
         DataError: the drives differ in rate or actions, lack a needed state, hold non-finite rows, or leave
@@ -91,8 +173,8 @@ def cut_windows(
     dt = drives[0].dt
     horizon, past = round(horizon_s / dt), math.ceil(past_s / dt - 1e-9)
     stride = max(1, round(every_s / dt))
-    rows: list[tuple[int, int, int]] = []  # segment, start row, block
     segments: list[Segment] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []  # start rows, blocks
     blocks, moving = 0, 0
     for drive in drives:
         for segment in drive.segments:
@@ -101,29 +183,16 @@ def cut_windows(
             starts = np.arange(past, len(segment) - horizon, stride)
             starts = starts[segment.state[starts, VX] >= min_speed]
             block = ((segment.time_s[starts] - segment.time_s[0]) // block_s).astype(int)
-            rows += [(len(segments), int(start), blocks + int(b)) for start, b in zip(starts, block, strict=True)]
+            found.append((starts, blocks + block))
             blocks += int(block.max()) + 1 if len(block) else 0
             segments.append(segment)
-    if not rows:
+    row = np.concatenate([starts for starts, _ in found])
+    if not len(row):
         raise DataError(_no_windows(drives, moving * dt, horizon_s + past_s, min_speed))
-    if len(rows) > limit:
-        shares = np.array_split(np.arange(len(rows)), limit)
-        rng = np.random.default_rng(seed)
-        rows = [rows[int(rng.choice(share))] for share in shares]
     observed = [measured_entries(segment) & (True if trusted is None else trusted) for segment in segments]
-    states = np.stack([segments[s].state[k - past : k + horizon + 1] for s, k, _ in rows])
-    commands = np.stack([segments[s].action[k - past : k + horizon] for s, k, _ in rows])
-    seen = np.stack([observed[s] for s, _, _ in rows])
-    states = np.where(seen[:, None], states, 0.0)
-    states[..., YAW] = np.unwrap(states[..., YAW], axis=1)
-    return Windows(
-        torch.from_numpy(states).to(dtype),
-        torch.from_numpy(commands).to(dtype),
-        torch.from_numpy(seen),
-        np.array([b for _, _, b in rows]),
-        past,
-        dt,
-    )
+    number = np.repeat(np.arange(len(segments)), [len(starts) for starts, _ in found])
+    block = np.concatenate([blocks for _, blocks in found])
+    return WindowStarts(tuple(segments), number, row, block, np.stack(observed), past, horizon, dt)
 
 
 def start_states(model: DynamicsModel, windows: Windows, applied: torch.Tensor) -> torch.Tensor:
@@ -177,9 +246,9 @@ def _require_finite(segment: Segment, source: str) -> None:
             f"{source}: the recording holds no {', '.join(missing)}; identification needs pose and speed "
             "(Odometry with a filled twist)"
         )
-    recorded = segment.state[:, segment.observed]
-    for what, values in (("state", recorded), ("action", segment.action)):
-        bad = ~np.isfinite(values).all(axis=1)
+    recorded = [segment.state[:, column] for column in np.flatnonzero(segment.observed)]
+    for what, columns in (("state", recorded), ("action", segment.action.T)):
+        bad = ~np.all([np.isfinite(column) for column in columns], axis=0)
         if bad.any():
             raise DataError(
                 f"{source}: {int(bad.sum())} rows have a non-finite {what}, the first at "

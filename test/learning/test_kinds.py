@@ -9,7 +9,8 @@ import torch
 from mbrl_ros.core.config import parse_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.evaluation.fitting import held_out_scores, training_parts
-from mbrl_ros.learning.examples import cut_driving, examples_for
+from mbrl_ros.learning.driving import find_stretches
+from mbrl_ros.learning.examples import examples_for
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.training import train
 from mbrl_ros.models.learned.propagation import sampled_rollout
@@ -58,8 +59,8 @@ def test_ensemble(hilly_drive, tmp_path):
 def test_members_learn_from_draws_of_their_own_and_are_compared_on_the_same(hilly_drive, tmp_path):
     recipe = Recipe.model_validate({**ENSEMBLE, "training": {**ENSEMBLE["training"], "epochs": 1}})
     model = train(training_parts([hilly_drive], SPLIT), recipe, tmp_path).model
-    driving = cut_driving([hilly_drive], torch.zeros(2), 0.2, recipe.training)
-    examples = examples_for(model, driving, recipe.training)
+    stretches = find_stretches([hilly_drive], torch.zeros(2), 0.2, recipe.training)
+    examples = examples_for(model, stretches, recipe.training, tmp_path)
     weight, held_out = examples.weight, examples.held_out
     assert (held_out == held_out[0]).all()
     assert not weight[held_out].any()
@@ -74,8 +75,8 @@ def test_it_knows_how_uncertain_it_is(hilly_drive, tmp_path):
     recipe = Recipe.model_validate(ENSEMBLE)
     (_, held_out) = np.split(np.array([hilly_drive.start_s, hilly_drive.end_s]), 2)
     part = hilly_drive.between(hilly_drive.start_s + 0.75 * (held_out[0] - hilly_drive.start_s), held_out[0])
-    driving = cut_driving([part], torch.zeros(2), 0.2, recipe.training)
-    examples = examples_for(model, driving, recipe.training)
+    stretches = find_stretches([part], torch.zeros(2), 0.2, recipe.training)
+    examples = examples_for(model, stretches, recipe.training, tmp_path)
     samples = sampled_rollout(
         model, examples.car[0].double(), examples.applied[0].double(), samples=200, mode="tsinf",
         generator=torch.Generator().manual_seed(0),

@@ -10,7 +10,8 @@ import torch
 from mbrl_ros.core.errors import ConfigError, DataError, ModelError
 from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE, Y
 from mbrl_ros.evaluation.fitting import held_out_scores, training_parts
-from mbrl_ros.learning.examples import cut_driving, held_out_windows
+from mbrl_ros.learning.driving import find_stretches
+from mbrl_ros.learning.examples import held_out_windows
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.trainer import CHECKPOINT_FILE
 from mbrl_ros.learning.training import Progress, train
@@ -154,7 +155,7 @@ def test_members_are_stopped_by_different_driving():
 
 
 def test_the_mirror_image_is_a_left_turn_for_a_right_turn(hilly_drive):
-    driving = cut_driving([hilly_drive], torch.tensor([0.0, 0.0]), 0.5, recipe().training)
+    driving = find_stretches([hilly_drive], torch.tensor([0.0, 0.0]), 0.5, recipe().training).sample()
     mirrored = driving.mirrored
     for column in (Y, YAW, VY, YAW_RATE):
         assert torch.equal(mirrored.states[..., column], -driving.states[..., column])
