@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -114,9 +115,17 @@ DECODERS: dict[str, tuple[tuple[str, ...], Decoder]] = {
 }
 """Readable message types: the columns each gives, and how."""
 
+_IMU_COVARIANCES = {
+    "angular_velocity_covariance": ("yaw_rate",),
+    "linear_acceleration_covariance": ("acceleration", "gravity_x", "gravity_y", "gravity_z"),
+}
+"""What an Imu does not measure where such a field begins with -1 (its message definition)."""
+
 
 def read_signals(reader: AnyReader) -> dict[str, Signals]:
     """Columns of every topic of a readable type in an open recording, by topic, as they were recorded.
+
+    What an Imu says that it does not measure (a covariance that begins with -1) is no column.
 
     Raises:
         DataError: a message cannot be decoded.
@@ -138,6 +147,8 @@ def read_signals(reader: AnyReader) -> dict[str, Signals]:
         if topic in result or not rows[topic]:
             continue
         columns = dict(zip(DECODERS[connection.msgtype][0], np.asarray(rows[topic], dtype=float).T, strict=True))
+        for name in _not_measured(newest[topic]):
+            del columns[name]
         if set(QUATERNION) <= set(columns):
             columns["yaw"] = np.asarray(yaw_from_quaternion(*(columns[name] for name in QUATERNION)))
         result[topic] = Signals(
@@ -150,6 +161,16 @@ def read_signals(reader: AnyReader) -> dict[str, Signals]:
             getattr(newest[topic], "reference_point", ""),
         )
     return result
+
+
+def _not_measured(message: Any) -> list[str]:
+    """Columns of an Imu's `message` that it says it has no measurement for, of other messages none."""
+    return [
+        name
+        for covariance, names in _IMU_COVARIANCES.items()
+        if getattr(message, covariance, (0.0,))[0] == -1.0
+        for name in names
+    ]
 
 
 def _messages(reader: AnyReader, connections: Sequence[Connection]) -> Iterator[tuple[Connection, Any]]:
@@ -175,7 +196,7 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
     """The same without messages that cannot be true.
 
     Raises:
-        DataError: a message has a zero, repeated or backward stamp, a value that is not finite or beyond
+        DataError: a message has a zero, repeated or backward stamp or one ahead of its followers', a value that is not finite or beyond
             ``LARGEST``, or a quaternion that is none (with ``on_bad="drop"`` such messages are left out and
             counted in ``notes``); or nothing usable is left.
     """
@@ -222,8 +243,33 @@ def _faults(signals: Signals) -> list[tuple[str, np.ndarray]]:
         norm = np.sqrt(sum(signals.columns[name] ** 2 for name in QUATERNION))
         faults.append(("the orientation is no unit quaternion", np.abs(norm - 1) > 0.01))
     usable = ~np.any([rows for _, rows in faults], axis=0)
-    stamps = np.where(usable, signals.stamp_ns, 0)
-    newest_before = np.concatenate([[0], np.maximum.accumulate(stamps)[:-1]])
-    faults.append(("the stamp repeats", usable & (stamps == newest_before)))
-    faults.append(("the stamp goes backwards", usable & (stamps < newest_before)))
+    stamps = signals.stamp_ns
+    rising = np.zeros(len(stamps), dtype=bool)
+    rising[np.flatnonzero(usable)[_rising(stamps[usable])]] = True
+    before = np.maximum.accumulate(np.where(rising, stamps, 0))
+    faults.append(("the stamp repeats", usable & ~rising & (stamps == before)))
+    faults.append(("the stamp goes backwards", usable & ~rising & (stamps < before)))
+    faults.append(("the stamp lies ahead of those that follow", usable & ~rising & (stamps > before)))
     return faults
+
+
+def _rising(stamps: np.ndarray) -> np.ndarray:
+    """Indices of a longest strictly increasing part of ``stamps`` [N], of equally long ones the earliest.
+
+    So a single stamp that lies far ahead is one fault, not one for every message after it (patience sorting; Fredman
+    1975), run from the end.
+    """
+    if (np.diff(stamps) > 0).all():
+        return np.arange(len(stamps))
+    tails: list[int] = []
+    ends: list[int] = []
+    following = np.full(len(stamps), -1)
+    for index in range(len(stamps) - 1, -1, -1):
+        place = bisect_left(tails, -int(stamps[index]))
+        following[index] = ends[place - 1] if place else -1
+        tails[place : place + 1] = [-int(stamps[index])]
+        ends[place : place + 1] = [index]
+    kept = [ends[-1]]
+    while following[kept[-1]] >= 0:
+        kept.append(int(following[kept[-1]]))
+    return np.array(kept)

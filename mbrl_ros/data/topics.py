@@ -168,7 +168,10 @@ def _in_map(signals: Signals) -> bool:
 
 def _gravity_on_z(signals: Signals) -> bool:
     """Whether the median specific force is about +9.8 m/s^2 on z and little elsewhere (REP-145 at rest)."""
-    x, y, z = (float(np.nanmedian(signals.columns[name])) for name in ("gravity_x", "gravity_y", "gravity_z"))
+    axes = ("gravity_x", "gravity_y", "gravity_z")
+    if not signals.has(*axes):
+        return False
+    x, y, z = (float(np.nanmedian(signals.columns[name])) for name in axes)
     return z > 7.0 and abs(x) < 5.0 and abs(y) < 5.0
 
 

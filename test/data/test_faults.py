@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from mbrl_ros.core.errors import DataError
-from mbrl_ros.data import read_drive
+from mbrl_ros.data import read_drive, signals
 
 BAD = 100
 WHEN = r"1700000002\.000 s"
@@ -21,6 +22,10 @@ def _repeated_stamp(m):
 
 def _backward_stamp(m):
     m.header.stamp.sec, m.header.stamp.nanosec = 1_700_000_001, 500_000_000
+
+
+def _stamp_far_ahead(m):
+    m.header.stamp.sec += 3600
 
 
 def _not_a_number(m):
@@ -47,6 +52,7 @@ FAULTS = [
     (_zero_stamp, r"'/odom' at 0\.000 s \(message 100\): the header stamp is zero"),
     (_repeated_stamp, r"'/odom' at 1700000001\.980 s \(message 100\): the stamp repeats"),
     (_backward_stamp, r"'/odom' at 1700000001\.500 s \(message 100\): the stamp goes backwards"),
+    (_stamp_far_ahead, r"'/odom' at 1700003602\.000 s \(message 100\): the stamp lies ahead of those that follow"),
     (_not_a_number, rf"'/odom' at {WHEN} \(message 100\): x is not finite"),
     (_infinite, rf"'/odom' at {WHEN} \(message 100\): yaw_rate is not finite"),
     (_absurd_speed, rf"'/odom' at {WHEN} \(message 100\): vx = 1e\+06 is absurd"),
@@ -73,6 +79,29 @@ def test_fault_is_dropped_and_counted_where_asked(course, save, plant, message):
     rows = drive.segments[0].state[:, 3]
     assert len(drive.segments) == 1
     assert abs(rows - course.states[5:, 3]).max() < 1e-3  # bridged by its neighbours
+
+
+def test_an_imu_that_measures_no_turn_or_no_force_is_not_asked_for_it(course, save):
+    course.odom().drive().imu()
+    assert read_drive(save(course)).topics["yaw_rate"] == "/imu"
+    for field in ("angular_velocity_covariance", "linear_acceleration_covariance"):
+        for record in course.topic("/imu"):
+            getattr(record.message, field)[0] = -1.0
+        assert read_drive(save(course, name=field)).topics["yaw_rate"] == "/odom"
+        for record in course.topic("/imu"):
+            getattr(record.message, field)[0] = 0.0
+
+
+def test_of_stamps_the_most_that_rise_are_kept_and_the_earliest_of_equals():
+    for stamps, kept in (
+        ([1, 2, 3], [0, 1, 2]),
+        ([1, 2, 9, 3, 4], [0, 1, 3, 4]),
+        ([1, 2, 2, 3], [0, 1, 3]),
+        ([1, 2, 4, 3, 5], [0, 1, 2, 4]),
+        ([9, 1, 8, 2, 7, 3], [1, 3, 4]),
+        ([5, 4], [0]),
+    ):
+        assert list(signals._rising(np.array(stamps))) == kept
 
 
 def test_clean_recording_reports_nothing_dropped(course, save):
