@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
+from mbrl_ros.cli.comparison_tables import tables_of
 from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.recordings import OnBad, Rate, Topic, Topics, reading
 from mbrl_ros.core.errors import DataError, ModelError
@@ -18,9 +21,10 @@ from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.comparison import BASELINES, BagComparison, compare
-from mbrl_ros.evaluation.coverage import Coverage
 from mbrl_ros.evaluation.open_loop import HORIZONS_S, START_EVERY_S, Score
+from mbrl_ros.evaluation.regimes import RegimeScore
 from mbrl_ros.evaluation.report import write_report
+from mbrl_ros.evaluation.timing import rollout_time_s
 from mbrl_ros.models.passport import LoadedModel, load
 
 
@@ -53,7 +57,9 @@ def evaluate(
     """Score models on recorded driving, open loop, beside persistence, CTRV, a linear fit and the floor.
 
     Predictions start every --start-every seconds from the recorded state, run along the recorded controls, and
-    are compared with what was driven: ADE is the mean position error over the horizon, FDE that at its end.
+    are compared with what was driven: ADE is the mean position error over the horizon, FDE that at its end. Any number
+    of models and recordings; errors also by state and by regime of speed and lateral acceleration, with intervals over
+    starts, and with the time that a planner's rollouts take. README.md names the fields of --json.
 
     Example: mbrl evaluate models/genesis --bag bags/fast_lap --split time:0.8 --horizon 1 --horizon 2 --report out
     """
@@ -68,53 +74,86 @@ def evaluate(
         "drive": next((d for d, layout in ACTIONS.items() if layout == first.action_layout), None) if first else None,
         "reference_point": first.reference_point if first else None,
     }
-    drives = [read_drive(path, **how) for path in bag]
-    comparisons = compare(
-        loaded,
-        drives,
-        split=split,
-        train=_training_drives(loaded, drives, how),
-        horizons_s=sorted(set(horizon or HORIZONS_S)),
-        start_every_s=start_every,
-        min_speed=min_speed,
-        seed=seed,
-    )
-    names = _bag_names(drives)
     console = Console()
-    for name, comparison in zip(names, comparisons, strict=True):
-        _show(console, name, comparison)
-    write_figures(json_file, [row for name, c in zip(names, comparisons, strict=True) for row in json_rows(name, c)])
-    if report is not None:
-        path = write_report(dict(zip(names, comparisons, strict=True)), report)
-        console.print(f"report: {path}", soft_wrap=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Bars(*columns, console=console, transient=True) as bars:
+        steps = len(bag) * (2 + len(loaded) + len(BASELINES)) + len(loaded)
+        task = bars.add_task("", total=steps if report is None else steps + len(bag))
+
+        def next_step(what: str) -> None:
+            bars.update(task, description=what, advance=1)
+
+        drives = []
+        for path in bag:
+            next_step(f"reading {path}")
+            drives.append(read_drive(path, **how))
+        names = _bag_names(drives)
+        comparisons = compare(
+            loaded,
+            drives,
+            split=split,
+            train=_training_drives(loaded, drives, how),
+            horizons_s=sorted(set(horizon or HORIZONS_S)),
+            start_every_s=start_every,
+            min_speed=min_speed,
+            seed=seed,
+            progress=next_step,
+        )
+        by_name = dict(zip(names, comparisons, strict=True))
+        times_s = {}
+        for name, model in loaded.items():
+            next_step(f"timing {name}")
+            times_s[name] = rollout_time_s(name, model.model, comparisons[0].windows)
+        written = write_report(by_name, times_s, report, next_step) if report is not None else None
+    for name, comparison in by_name.items():
+        for table in tables_of(name, comparison, times_s):
+            console.print(table)
+        for note in (*comparison.drive.notes, *comparison.notes):
+            console.print(f"[dim]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
+    write_figures(json_file, [row for name, c in by_name.items() for row in json_rows(name, c, times_s)])
+    if written is not None:
+        console.print(f"report: {written}", soft_wrap=True)
 
 
-def json_rows(bag: str, comparison: BagComparison) -> list[dict[str, Any]]:
-    """One row for each predictor and horizon; figures that are not finite become null."""
-
-    def number(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
+def json_rows(bag: str, comparison: BagComparison, rollout_times_s: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One row for each predictor and horizon; README.md says what its fields mean."""
+    regimes = comparison.regimes
     return [
         {
+            **_figures(s),
             "model": s.model,
             "bag": bag,
             "horizon_s": s.horizon_s,
-            "ade_m": number(s.ade_m),
-            "fde_m": number(s.fde_m),
-            "starts": s.starts,
             "diverged": s.diverged,
-            "ade_interval_m": [number(value) for value in s.ade_interval_m],
-            "fde_interval_m": [number(value) for value in s.fde_interval_m],
             "rmse": s.rmse,
+            "regimes": {
+                r.regime: {
+                    **_figures(r),
+                    "speed_mps": regimes.speed(r.regime),
+                    "lateral_mps2": regimes.lateral(r.regime),
+                }
+                for r in comparison.regime_scores
+                if (r.model, r.horizon_s) == (s.model, s.horizon_s)
+            },
             "coverage": {
                 c.regime: {"starts": c.starts, "novel": c.novel} | {f"{level:g}": c.share[level] for level in c.share}
                 for c in comparison.coverage
                 if (c.model, c.horizon_s) == (s.model, s.horizon_s)
             },
+            "rollouts_s": rollout_times_s.get(s.model),
         }
         for s in comparison.scores
     ]
+
+
+def _figures(score: Score | RegimeScore) -> dict[str, Any]:
+    return {
+        "ade_m": score.ade_m,
+        "fde_m": score.fde_m,
+        "starts": score.starts,
+        "ade_interval_m": score.ade_interval_m,
+        "fde_interval_m": score.fde_interval_m,
+    }
 
 
 def _load(folders: Sequence[Path]) -> dict[str, LoadedModel]:
@@ -149,43 +188,3 @@ def _training_drives(models: dict[str, LoadedModel], scored: Sequence[Drive], ho
 def _bag_names(drives: Sequence[Drive]) -> list[str]:
     names = [Path(drive.source).resolve().name for drive in drives]
     return names if len(set(names)) == len(names) else [drive.source for drive in drives]
-
-
-def _show(console: Console, name: str, comparison: BagComparison) -> None:
-    table = Table(
-        title=f"{name}: ADE / FDE in m, with the 95 % interval of ADE; starts at vx > {comparison.min_speed:.2g} m/s"
-    )
-    table.add_column("model")
-    horizons = sorted({score.horizon_s for score in comparison.scores})
-    for horizon_s in horizons:
-        table.add_column(f"{horizon_s:g} s", justify="right")
-    for model in comparison.predicted:
-        row = {score.horizon_s: score for score in comparison.scores if score.model == model}
-        table.add_row(model, *(_cell(row[h]) for h in horizons), style="" if model in BASELINES else "bold")
-    starts = {score.horizon_s: str(score.starts) for score in comparison.scores}
-    table.add_section()
-    table.add_row("starts", *(starts[h] for h in horizons), style="dim")
-    console.print(table)
-    if comparison.coverage:
-        console.print(_coverage(comparison.coverage))
-    for note in (*comparison.drive.notes, *comparison.notes):
-        console.print(f"[dim]note:[/] {note}", soft_wrap=True, highlight=False)
-
-
-def _coverage(coverage: Sequence[Coverage]) -> Table:
-    table = Table(title="what intervals hold of the driven positions, and how much of it is novel to the model")
-    table.add_column("model")
-    table.add_column("regime")
-    levels = list(coverage[0].share)
-    for column in ("horizon", *(f"{100 * level:g} %" for level in levels), "novel", "starts"):
-        table.add_column(column, justify="right")
-    for c in coverage:
-        shares = [f"{100 * c.share[level]:.0f} %" for level in levels]
-        table.add_row(c.model, c.regime, f"{c.horizon_s:g} s", *shares, f"{100 * c.novel:.0f} %", str(c.starts))
-    return table
-
-
-def _cell(score: Score) -> str:
-    low, high = score.ade_interval_m
-    lost = f" [red]{score.diverged} diverged[/]" if score.diverged else ""
-    return f"{score.ade_m:.3f} / {score.fde_m:.3f}\n[dim]{low:.3f}–{high:.3f}[/]{lost}"

@@ -196,9 +196,9 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
     """The same without messages that cannot be true.
 
     Raises:
-        DataError: a message has a zero, repeated or backward stamp or one ahead of its followers', a value that is not finite or beyond
-            ``LARGEST``, or a quaternion that is none (with ``on_bad="drop"`` such messages are left out and
-            counted in ``notes``); or nothing usable is left.
+        DataError: a message has a zero, repeated or backward stamp, or one that lies ahead of those that follow, a
+            value that is not finite or beyond ``LARGEST``, or a quaternion that is none (with ``on_bad="drop"`` such
+            messages are left out and counted in ``notes``); or nothing usable is left.
     """
     faults = _faults(signals)
     bad = np.zeros(len(signals), dtype=bool)

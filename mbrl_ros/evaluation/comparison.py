@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,10 +25,14 @@ from mbrl_ros.evaluation.open_loop import (
     default_min_speed,
     scores,
 )
+from mbrl_ros.evaluation.regimes import Regimes, RegimeScore, regime_scores, regimes_of
 from mbrl_ros.evaluation.splits import Fold, Interval, folds
 from mbrl_ros.models.passport import LoadedModel
 
 BASELINES = ("persistence", "ctrv", "linear", "floor")
+
+Progress = Callable[[str], None]
+"""Told what is done next."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class BagComparison:
         predicted: [N, H + 1, 8] predicted states by predictor, models first.
         scores: by predictor and horizon.
         notes: what a reader of the scores has to know, each a sentence.
+        regimes: which start lies in which.
+        regime_scores: by predictor, horizon and regime.
         coverage: what the intervals of models hold that state some.
     """
 
@@ -52,7 +59,9 @@ class BagComparison:
     predicted: dict[str, torch.Tensor]
     scores: tuple[Score, ...]
     notes: tuple[str, ...]
-    coverage: tuple[Coverage, ...] = ()
+    regimes: Regimes
+    regime_scores: tuple[RegimeScore, ...]
+    coverage: tuple[Coverage, ...]
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -70,6 +79,7 @@ def compare(
     start_every_s: float = START_EVERY_S,
     min_speed: float | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> list[BagComparison]:
     """Score ``models`` and the four baselines on each of ``drives``.
 
@@ -84,6 +94,7 @@ def compare(
         start_every_s: spacing of the starts [s].
         min_speed: starts where vx is above this [m/s]; None for `default_min_speed`.
         seed: of the bootstrap.
+        progress: told before each predictor what is scored.
 
     Raises:
         DataError: a recording has nothing to score on.
@@ -95,7 +106,8 @@ def compare(
         chosen = [_unseen(drive, models) for drive in drives]
     else:
         chosen = folds(drives, "time:0.8")
-    return [_compare_on(fold, models, train, horizons_s, start_every_s, min_speed, seed) for fold in chosen]
+    told = progress or (lambda what: None)
+    return [_compare_on(fold, models, train, horizons_s, start_every_s, min_speed, seed, told) for fold in chosen]
 
 
 def _compare_on(
@@ -106,6 +118,7 @@ def _compare_on(
     start_every_s: float,
     min_speed: float | None,
     seed: int,
+    progress: Progress,
 ) -> BagComparison:
     drive, notes = fold.drive, []
     predictors = [baselines.of_model(name, loaded.model) for name, loaded in models.items()]
@@ -130,14 +143,31 @@ def _compare_on(
     )
     if torch.isnan(windows.start[:, VY]).all():
         notes.append("vy is not recorded: CTRV and the floor take it for zero, models let it settle")
-    predicted = {p.name: p.predict(windows) for p in predictors}
-    all_scores = [
-        score
-        for name, states in predicted.items()
-        for score in scores(name, states, windows, horizons_s, start_every_s=start_every_s, seed=seed)
-    ]
-    held = [c for name, loaded in models.items() for c in coverage(name, loaded, windows, predicted[name])]
-    return BagComparison(drive, fold.held_out, speed, windows, predicted, tuple(all_scores), tuple(notes), tuple(held))
+    regimes = regimes_of(windows)
+    predicted: dict[str, torch.Tensor] = {}
+    found: list[Score] = []
+    by_regime: list[RegimeScore] = []
+    held: list[Coverage] = []
+    for predictor in predictors:
+        name = predictor.name
+        progress(f"{name} on {Path(drive.source).resolve().name}")
+        predicted[name] = states = predictor.predict(windows)
+        found += scores(name, states, windows, horizons_s, start_every_s=start_every_s, seed=seed)
+        by_regime += regime_scores(name, states, windows, regimes, horizons_s, start_every_s=start_every_s, seed=seed)
+        if name in models:
+            held += coverage(name, models[name], windows, states, regimes)
+    return BagComparison(
+        drive,
+        fold.held_out,
+        speed,
+        windows,
+        predicted,
+        tuple(found),
+        tuple(notes),
+        regimes,
+        tuple(by_regime),
+        tuple(held),
+    )
 
 
 def _linear(fold: Fold, train: Sequence[Drive]) -> tuple[Predictor | None, str]:

@@ -18,6 +18,7 @@ from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import STATE, VX, YAW, Layout, ReferencePoint, X, Y
 from mbrl_ros.core.recording import Drive
+from mbrl_ros.evaluation.bootstrap import block_of, mean_interval
 from mbrl_ros.evaluation.splits import Interval
 from mbrl_ros.models.identification.agreement import compare_with_pose
 from mbrl_ros.models.windows import measured_entries
@@ -25,8 +26,6 @@ from mbrl_ros.models.windows import measured_entries
 HORIZONS_S = (0.1, 0.5, 1.0, 2.0)
 START_EVERY_S = 0.2
 EVERYWHERE: tuple[Interval, ...] = ((-math.inf, math.inf),)
-
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -174,11 +173,11 @@ def cut_windows(
 
 
 def position_errors(predicted: torch.Tensor, windows: Windows) -> np.ndarray:
-    """[N, H + 1] distance [m] between predicted and driven position.
+    """[N, K + 1] distance [m] between predicted and driven position.
 
     Infinite from the first step on where a prediction is not finite; NaN beyond the end of the driving.
     """
-    driven = windows.driven[..., [X, Y]]
+    driven = windows.driven[:, : predicted.shape[1], [X, Y]]
     error = torch.linalg.vector_norm(predicted[..., [X, Y]] - driven, dim=-1)
     lost = torch.cummax((~torch.isfinite(predicted[..., [X, Y]]).all(-1)).to(torch.int8), dim=1).values.bool()
     error = torch.where(lost, math.inf, error)
@@ -195,48 +194,50 @@ def scores(
     seed: int = 0,
 ) -> list[Score]:
     """Scores of one predictor's ``predicted`` states [N, H + 1, 8] by horizon; the seed is the bootstrap's."""
-    errors = position_errors(predicted, windows)
-    difference = (predicted - windows.driven).clone()
-    difference[..., YAW] = wrap_angle(difference[..., YAW])
+    rmse = state_errors(predicted, windows)
     result = []
     for horizon_s in horizons_s:
-        end = _steps(horizon_s, windows.dt)
-        whole = ~np.isnan(errors[:, end])
+        average, final = errors_over(horizon_s, predicted, windows)
+        whole = ~np.isnan(final)
         if not whole.any():
             raise DataError(f"{windows.source}: no start has {horizon_s:g} s of driving after it; shorten the horizon")
-        average, final = errors[whole, 1 : end + 1].mean(axis=1), errors[whole, end]
-        block = max(1, round(horizon_s / start_every_s))
-        squares = (difference[torch.from_numpy(whole), end] ** 2).mean(dim=0).numpy()
+        block = block_of(horizon_s, start_every_s)
+        at_end = rmse[_steps(horizon_s, windows.dt)]
         result.append(
             Score(
                 name,
                 horizon_s,
-                float(average.mean()),
-                float(final.mean()),
+                float(average[whole].mean()),
+                float(final[whole].mean()),
                 int(whole.sum()),
                 int(np.isinf(final).sum()),
-                mean_interval(average, block, seed),
-                mean_interval(final, block, seed),
-                {n: float(np.sqrt(s)) for n, s in zip(STATE.names, squares, strict=True) if not np.isnan(s)},
+                mean_interval(average, block, seed, whole),
+                mean_interval(final, block, seed, whole),
+                {n: float(value) for n, value in zip(STATE.names, at_end, strict=True) if not np.isnan(value)},
             )
         )
     return result
 
 
-def mean_interval(values: np.ndarray, block: int, seed: int) -> tuple[float, float]:
-    """95 % interval of the mean of ``values`` [N], by the moving-block bootstrap (Künsch 1989).
+def errors_over(horizon_s: float, predicted: torch.Tensor, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """[N] mean position error over the horizon and [N] that at its end [m]; NaN where the driving ends before."""
+    end = _steps(horizon_s, windows.dt)
+    errors = position_errors(predicted[:, : end + 1], windows)
+    return np.where(np.isnan(errors[:, end]), math.nan, errors[:, 1:].mean(axis=1)), errors[:, end]
 
-    Predictions from neighbouring starts overlap and err together, so blocks of ``block`` successive values are
-    drawn instead of single ones.
+
+def state_errors(predicted: torch.Tensor, windows: Windows) -> np.ndarray:
+    """[H + 1, 8] root mean square error of each entry after each step, over the starts that have it ahead of them.
+
+    Angles are wrapped; infinite where a prediction was not finite, NaN where nothing is recorded or predicted.
     """
-    if not np.isfinite(values).all():
-        return math.nan, math.nan
-    block = min(block, len(values))
-    draws = math.ceil(len(values) / block)
-    sums = np.convolve(values, np.ones(block), mode="valid")
-    starts = np.random.default_rng(seed).integers(len(sums), size=(_RESAMPLES, draws))
-    low, high = np.percentile(sums[starts].sum(axis=1) / (draws * block), [2.5, 97.5])
-    return float(low), float(high)
+    difference = (predicted - windows.driven).clone()
+    difference[..., YAW] = wrap_angle(difference[..., YAW])
+    said = torch.isfinite(predicted).any(dim=0).any(dim=0)
+    recorded = torch.isfinite(windows.driven)
+    squares = torch.where(torch.isfinite(difference), difference**2, math.inf)
+    squares = torch.where(recorded & said, squares, math.nan)
+    return torch.nanmean(squares, dim=0).sqrt().numpy()
 
 
 def default_min_speed(drive: Drive) -> float:

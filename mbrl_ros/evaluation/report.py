@@ -10,27 +10,50 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mbrl_ros.core.files import write_whole
 from mbrl_ros.core.layout import STATE
 from mbrl_ros.evaluation import report_pictures as pictures
-from mbrl_ros.evaluation.comparison import BASELINES, BagComparison
+from mbrl_ros.evaluation.comparison import BASELINES, BagComparison, Progress
+from mbrl_ros.evaluation.coverage import EVERYWHERE
+from mbrl_ros.evaluation.moment_pictures import draw_moments
 from mbrl_ros.evaluation.picture_style import save_png
+from mbrl_ros.evaluation.regime_pictures import draw_calibration, draw_regimes
+from mbrl_ros.evaluation.timing import ROLLOUTS, STEPS
 
-_PICTURES = {"errors": pictures.draw_errors, "map": pictures.draw_map, "moments": pictures.draw_moments}
+_PICTURES = {
+    "errors": pictures.draw_errors,
+    "map": pictures.draw_map,
+    "moments": draw_moments,
+    "regimes": draw_regimes,
+    "states": pictures.draw_states,
+    "calibration": draw_calibration,
+}
 
 
-def write_report(comparisons: Mapping[str, BagComparison], folder: str | Path) -> Path:
-    """Write ``folder/report.html`` and ``folder/BAG-errors|map|moments.png``; the path of the former.
+def write_report(
+    comparisons: Mapping[str, BagComparison],
+    rollout_times_s: Mapping[str, float],
+    folder: str | Path,
+    progress: Progress | None = None,
+) -> Path:
+    """Write ``folder/report.html`` and its pictures, ``folder/BAG-errors.png`` and so on; the path of the former.
 
     Args:
         comparisons: by the name that the report gives to the recording.
+        rollout_times_s: by model, see `timing.rollout_time_s`.
         folder: made if need be; what is there is replaced.
+        progress: told before each recording that it is drawn.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     bags = []
     for name, comparison in comparisons.items():
+        if progress is not None:
+            progress(f"pictures of {name}")
         images = {}
         for kind, draw in _PICTURES.items():
+            if kind == "calibration" and not comparison.coverage:
+                continue
             file = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}-{kind}.png"
             images[kind] = save_png(draw(comparison), folder / file)
         bags.append(_facts(name, comparison) | {"images": images})
@@ -38,7 +61,10 @@ def write_report(comparisons: Mapping[str, BagComparison], folder: str | Path) -
         loader=PackageLoader("mbrl_ros.evaluation", "."), autoescape=True, undefined=StrictUndefined
     )
     path = folder / "report.html"
-    path.write_text(environment.get_template("report.html.j2").render(bags=bags), encoding="utf-8")
+    page = environment.get_template("report.html.j2").render(
+        bags=bags, times_ms={name: 1e3 * time_s for name, time_s in rollout_times_s.items()}, plan=(ROLLOUTS, STEPS)
+    )
+    write_whole(path, page)
     return path
 
 
@@ -75,9 +101,18 @@ def _facts(name: str, comparison: BagComparison) -> dict[str, Any]:
             for model in comparison.predicted
         ],
         "columns": [(n, STATE.unit(n)) for n in columns],
-        "rmse": [(s.model, [s.rmse.get(n) for n in columns]) for s in comparison.scores if s.horizon_s == horizons[-1]],
+        "rmse": {
+            h: [(s.model, [s.rmse.get(n) for n in columns]) for s in comparison.scores if s.horizon_s == h]
+            for h in horizons
+        },
+        "novel": _novel(comparison),
         "lead": pictures.lead(comparison),
     }
+
+
+def _novel(comparison: BagComparison) -> dict[str, float]:
+    """Share of the starts that a model calls novel, by model that says so."""
+    return {c.model: c.novel for c in comparison.coverage if c.regime == EVERYWHERE}
 
 
 def _span(interval: tuple[float, float], start_s: float, end_s: float) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of an open-loop comparison: how errors grow, where they are, and what the worst ones look like."""
+"""Pictures of an open-loop comparison: how errors grow, in which states, and where they are."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
-from mbrl_ros.core.layout import VX, YAW, YAW_RATE, X, Y
+from mbrl_ros.core.layout import STATE, VX, YAW, X, Y
 from mbrl_ros.evaluation.comparison import BagComparison
-from mbrl_ros.evaluation.open_loop import position_errors
+from mbrl_ros.evaluation.open_loop import position_errors, state_errors
 from mbrl_ros.evaluation.picture_style import INK, ROAD, TITLE, plain
 
 _MODEL_COLOURS = ("#1f6fb4", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#0b7285")
@@ -73,7 +73,7 @@ def draw_errors(comparison: BagComparison) -> Figure:
         errors = position_errors(comparison.predicted[name], windows)
         errors = errors[~np.isnan(errors).any(axis=1)]
         mean = errors.mean(axis=0)
-        colour, style = _look(name, comparison)
+        colour, style = look(name, comparison)
         top = max(top, float(np.nan_to_num(mean, posinf=0.0).max()))
         ends[name] = float(mean[-1])
         growth.plot(time_s, mean, color=colour, linestyle=style, linewidth=2.4 if style == "-" else 1.6)
@@ -111,7 +111,7 @@ def draw_map(comparison: BagComparison) -> Figure:
     pieces.set_clim(0.0, float(np.percentile(errors[whole], 98)) if whole.any() else 1.0)
     axes.add_collection(pieces)
     bar = figure.colorbar(pieces, ax=axes, fraction=0.03, pad=0.01, aspect=40, extend="max")
-    bar.set_label(f"{name}: position error after {_horizon(comparison):g} s [m]", color=INK)
+    bar.set_label(f"{name}: position error after {longest_horizon(comparison):g} s [m]", color=INK)
     bar.outline.set_visible(False)
     for number, moment in enumerate(worst_moments(comparison), start=1):
         axes.annotate(
@@ -134,61 +134,40 @@ def draw_map(comparison: BagComparison) -> Figure:
     return figure
 
 
-def draw_moments(comparison: BagComparison) -> Figure:
-    """The worst moments: path in the car's frame at the start, speed and yaw rate, predicted and driven."""
-    moments = worst_moments(comparison)
-    figure = Figure(figsize=(max(2.7 * len(moments), 6.0), 8.4), dpi=130, layout="constrained")
-    grid = figure.subplots(3, len(moments), squeeze=False, height_ratios=(2.0, 1, 1), sharey="row")
-    shown = [*comparison.models, "ctrv", *([] if comparison.models else [lead(comparison)])]
-    for column, moment in enumerate(moments):
-        _draw_moment(grid[:, column], comparison, moment, list(dict.fromkeys(shown)), column + 1)
-    for axes, label in zip(grid[:, 0], ("ahead [m]", "speed [m/s]", "yaw rate [rad/s]"), strict=True):
-        axes.set_ylabel(label)
+def draw_states(comparison: BagComparison) -> Figure:
+    """Root mean square error of every recorded state entry along the horizon, for every predictor."""
+    windows = comparison.windows
+    time_s = windows.dt * np.arange(windows.driven.shape[1])
+    shown = [name for name in comparison.predicted if name != "persistence"]
+    errors = {name: state_errors(comparison.predicted[name], windows) for name in shown}
+    said = [i for i in range(VX, len(STATE)) if not all(np.isnan(e[1:, i]).all() for e in errors.values())]
+    entries = [YAW, *said]
+    rows = -(-len(entries) // 3)
+    figure = Figure(figsize=(12.5, 2.9 * rows + 0.5), dpi=130, layout="constrained")
+    grid = figure.subplots(rows, 3, squeeze=False, sharex=True)
+    for axes in grid.flat[len(entries) :]:
+        axes.set_visible(False)
+    for axes, entry in zip(grid.flat, entries, strict=False):
+        for name in shown:
+            colour, style = look(name, comparison)
+            values = np.where(np.isfinite(errors[name][:, entry]), errors[name][:, entry], np.nan)
+            axes.plot(time_s, values, color=colour, linestyle=style, linewidth=2 if style == "-" else 1.4, label=name)
+        axes.set_title(f"{STATE.names[entry]} [{STATE.units[entry]}]", **TITLE)
+        axes.set(xlim=(0, time_s[-1]))
+        axes.set_ylim(bottom=0)
+        plain(axes)
+    for axes in grid[-1]:
+        axes.set_xlabel("predicted for [s]")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=INK)
     return figure
 
 
-def _draw_moment(column: np.ndarray, comparison: BagComparison, moment: Moment, shown: list[str], number: int) -> None:
-    windows, row = comparison.windows, moment.row
-    driven = windows.driven[row].numpy()
-    time_s = windows.dt * np.arange(len(driven))
-    path, speed, yaw_rate = column
-    paths = {"driven": driven} | {name: comparison.predicted[name][row].numpy() for name in shown}
-    cos, sin = np.cos(driven[0, YAW]), np.sin(driven[0, YAW])
-    for name, states in paths.items():
-        offset = states[:, [X, Y]] - driven[0, [X, Y]]
-        ahead, left = cos * offset[:, 0] + sin * offset[:, 1], -sin * offset[:, 0] + cos * offset[:, 1]
-        colour, style = (INK, "-") if name == "driven" else _look(name, comparison)
-        look = {"color": colour, "linestyle": style, "linewidth": 3.2 if name == "driven" else 1.9}
-        look["alpha"] = 0.55 if name == "driven" else 1.0
-        path.plot(left, ahead, label=name, **look)
-        path.plot(left[-1], ahead[-1], marker="o", markersize=5, color=colour)
-        speed.plot(time_s, states[:, VX], **look)
-        yaw_rate.plot(time_s, states[:, YAW_RATE], **look)
-    path.invert_xaxis()
-    widest = max(abs(np.array(path.get_xlim()) - np.mean(path.get_xlim())).max(), 1.0)
-    middle = float(np.mean(path.get_xlim()))
-    path.set_xlim(middle + widest, middle - widest)
-    path.set_xlabel("left [m]")
-    since = windows.time_s[row] - comparison.drive.start_s
-    lateral = abs(driven[0, VX] * driven[0, YAW_RATE])
-    path.set_title(
-        f"{number}   at {since:.1f} s: {moment.error_m:.2f} m off\n{driven[0, VX]:.1f} m/s, {lateral:.1f} m/s² lateral",
-        loc="left",
-        color=INK,
-        fontsize=9.5,
-    )
-    yaw_rate.set_xlabel("after the start [s]")
-    for axes in column:
-        plain(axes)
-
-
 def _draw_bars(axes: Axes, comparison: BagComparison, shown: list[str]) -> None:
-    horizon_s = _horizon(comparison)
+    horizon_s = longest_horizon(comparison)
     for place, name in enumerate(reversed(shown)):
         score = next(s for s in comparison.scores if s.model == name and s.horizon_s == horizon_s)
-        colour, style = _look(name, comparison)
+        colour, style = look(name, comparison)
         if np.isfinite(score.ade_m):
             low, high = score.ade_interval_m
             fill = colour if style == "-" else to_rgb(colour) + 0.55 * (1 - np.array(to_rgb(colour)))
@@ -213,7 +192,7 @@ def _label_ends(axes: Axes, comparison: BagComparison, ends: dict[str, float]) -
     height = -np.inf
     for end, name in finite:
         height = max(end, height + apart)
-        colour, style = _look(name, comparison)
+        colour, style = look(name, comparison)
         axes.annotate(
             name,
             (1.0, height),
@@ -227,7 +206,7 @@ def _label_ends(axes: Axes, comparison: BagComparison, ends: dict[str, float]) -
         )
 
 
-def _look(name: str, comparison: BagComparison) -> tuple[str, Any]:
+def look(name: str, comparison: BagComparison) -> tuple[str, Any]:
     """Colour and line style: models in colours and solid, baselines grey and broken."""
     if name in comparison.models:
         return _MODEL_COLOURS[comparison.models.index(name) % len(_MODEL_COLOURS)], "-"
@@ -236,5 +215,6 @@ def _look(name: str, comparison: BagComparison) -> tuple[str, Any]:
     return _BASELINE_LOOKS[name]
 
 
-def _horizon(comparison: BagComparison) -> float:
+def longest_horizon(comparison: BagComparison) -> float:
+    """The longest horizon that was scored [s]."""
     return max(score.horizon_s for score in comparison.scores)

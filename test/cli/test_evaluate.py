@@ -41,8 +41,8 @@ def bicycle(folder):
     return folder
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env={"COLUMNS": "200"})
+def run(*arguments, columns=200):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env={"COLUMNS": str(columns)})
 
 
 def test_figures_for_scripts(recording, tmp_path):
@@ -64,6 +64,30 @@ def test_figures_for_scripts(recording, tmp_path):
     assert (tmp_path / "report" / "report.html").is_file()
     assert "bicycle" in result.output
     assert "note: actions: steering angle and acceleration commanded on /drive" in result.output
+
+
+def test_the_table_says_what_the_json_says(recording, tmp_path):
+    result = run(
+        bicycle(tmp_path / "bicycle"), "--bag", recording, "--split", "time:0.5", "--horizon", 1, "--horizon", 0.5,
+        "--json", tmp_path / "figures.json", columns=100,
+    )  # fmt: skip
+    assert max(map(len, result.output.split("note:")[0].splitlines())) <= 100
+    rows = json.loads((tmp_path / "figures.json").read_text())
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.output.splitlines() if "│" in line]
+    at = {(row["model"], row["horizon_s"]): row for row in rows}
+    for model in ("bicycle", "persistence", "ctrv", "linear", "floor"):
+        short, long = at[model, 0.5], at[model, 1.0]
+        place = next(k for k, line in enumerate(lines) if line[0] == model)
+        assert lines[place][1:3] == [f"{row['ade_m']:.3f} / {row['fde_m']:.3f}" for row in (short, long)]
+        assert lines[place + 1][2] == "{:.3f}–{:.3f}".format(*long["ade_interval_m"])
+        by_state = next(line for line in lines[place + 1 :] if line[0] == model)
+        assert by_state[1:3] == [f"{long['rmse'][name]:.3g}" for name in ("yaw", "vx")]
+        assert sum(regime["starts"] for regime in long["regimes"].values()) == long["starts"]
+        assert (long["rollouts_s"] is not None) == (model == "bicycle")
+    time_ms = 1e3 * at["bicycle", 1.0]["rollouts_s"]
+    assert next(line[-1] for line in lines if line[0] == "bicycle") == f"{time_ms:.0f} ms"
+    floors = [f"{regime['ade_m']:.3f}" for regime in at["floor", 1.0]["regimes"].values()]
+    assert [line[-1] for line in lines if len(line) == 7 and line[2].isdigit()] == floors
 
 
 def test_baselines_alone(recording, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import STATE, VX, YAW, X, Y
-from mbrl_ros.evaluation.open_loop import cut_windows, default_min_speed, mean_interval, position_errors, scores
+from mbrl_ros.evaluation.open_loop import cut_windows, default_min_speed, position_errors, scores
 
 
 def test_errors_that_grow_steadily_have_the_known_mean_and_end(weaving):
@@ -110,21 +110,6 @@ def test_horizon_that_fits_nowhere(weaving):
     windows = cut_windows(weaving, horizons_s=(0.1, 60.0))
     with pytest.raises(DataError, match="no start has 60 s of driving after it"):
         scores("any", windows.driven, windows, (0.1, 60.0))
-
-
-def test_interval_of_independent_values_is_the_textbook_one():
-    values = np.random.default_rng(0).normal(5.0, 2.0, size=2000)
-    low, high = mean_interval(values, block=1, seed=1)
-    half = 1.96 * values.std() / math.sqrt(len(values))
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.2 * half)
-    assert (low, high) == mean_interval(values, block=1, seed=1)
-
-
-def test_interval_of_values_that_err_together_is_wider():
-    rng = np.random.default_rng(0)
-    values = np.repeat(rng.normal(size=200), 10)
-    narrow, honest = (np.ptp(mean_interval(values, block=block, seed=1)) for block in (1, 10))
-    assert honest > 2.5 * narrow  # sqrt(10) for runs of ten equal values
 
 
 def test_default_speed_is_three_or_less_for_a_small_car(weaving, drive_of):

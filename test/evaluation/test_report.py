@@ -12,9 +12,13 @@ import torch
 
 from mbrl_ros.core.layout import X, Y
 from mbrl_ros.evaluation.comparison import compare
-from mbrl_ros.evaluation.open_loop import scores
+from mbrl_ros.evaluation.coverage import Coverage
+from mbrl_ros.evaluation.moment_pictures import draw_moments
+from mbrl_ros.evaluation.open_loop import position_errors, scores
+from mbrl_ros.evaluation.regime_pictures import draw_calibration, draw_regimes
+from mbrl_ros.evaluation.regimes import regime_scores
 from mbrl_ros.evaluation.report import write_report
-from mbrl_ros.evaluation.report_pictures import draw_errors, draw_map, draw_moments, lead, worst_moments
+from mbrl_ros.evaluation.report_pictures import draw_errors, draw_map, draw_states, lead, worst_moments
 from mbrl_ros.models.parametric import build
 from mbrl_ros.models.passport import load, save
 
@@ -30,7 +34,7 @@ def comparison(weaving, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(comparison, tmp_path_factory):
-    return write_report({BAG: comparison}, tmp_path_factory.mktemp("reports") / "report")
+    return write_report({BAG: comparison}, {"bicycle": 0.0123}, tmp_path_factory.mktemp("reports") / "report")
 
 
 def test_report_stands_alone_and_shows_every_predictor(report):
@@ -39,8 +43,9 @@ def test_report_stands_alone_and_shows_every_predictor(report):
         assert f"<td>{name}</td>" in page
     assert not re.search(r'(src|href)="(?!data:image/png;base64,)', page)
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == 3
-    for picture, kind in zip(pictures, ("errors", "map", "moments"), strict=True):
+    kinds = ("errors", "map", "moments", "regimes", "states")
+    assert len(pictures) == len(kinds)
+    for picture, kind in zip(pictures, kinds, strict=True):
         content = base64.b64decode(picture)
         assert content == (report.parent / f"_b_weaving_b_-{kind}.png").read_bytes()
         pixels = matplotlib.image.imread(io.BytesIO(content))
@@ -52,6 +57,7 @@ def test_report_holds_the_figures_and_escapes_names(report, comparison):
     page = report.read_text()
     for score in comparison.scores:
         assert f"{score.ade_m:.3f} / {score.fde_m:.3f}" in page
+    assert "<td>bicycle</td><td>12.3 ms</td>" in page
     assert comparison.drive.source_hash[:16] in page
     assert BAG not in page
     assert "&lt;b&gt;weaving" in page
@@ -70,6 +76,25 @@ def test_worst_moments_are_the_worst_and_apart(comparison):
     assert [(m.row, m.error_m) for m in moments] == [(11, 6.0), (40, 4.0), (25, 3.0)]
 
 
+def test_the_worst_five_of_real_predictions_are_the_worst(comparison):
+    errors = position_errors(comparison.predicted["bicycle"], comparison.windows)[:, -1]
+    moments = worst_moments(comparison)
+    assert len(moments) == 5
+    assert moments[0].error_m == np.nanmax(errors)
+    assert [m.error_m for m in moments] == sorted((m.error_m for m in moments), reverse=True)
+    # Whatever is worse than the fifth lies within a horizon of one that is shown.
+    times = comparison.windows.time_s
+    shown = times[[m.row for m in moments]]
+    for row in np.flatnonzero(errors > moments[-1].error_m):
+        assert np.abs(shown - times[row]).min() <= 1.0
+
+
+def test_calibration_curve_shows_what_intervals_hold(comparison):
+    held = Coverage("bicycle", 1.0, "all", 40, {0.5: 0.4, 0.9: 0.7}, 0.1)
+    (axes,) = draw_calibration(replace(comparison, coverage=(held,))).axes
+    assert [tuple(point) for point in axes.lines[0].get_xydata()] == [(0, 0), (0.5, 0.4), (0.9, 0.7), (1, 1)]
+
+
 def test_a_model_that_always_diverges_is_drawn_too(comparison):
     predicted = dict(comparison.predicted)
     predicted["bicycle"] = comparison.windows.driven.clone()
@@ -77,6 +102,7 @@ def test_a_model_that_always_diverges_is_drawn_too(comparison):
     windows = comparison.windows
     lost = scores("bicycle", predicted["bicycle"], windows, (0.5, 1.0))
     others = tuple(score for score in comparison.scores if score.model != "bicycle")
-    spoilt = replace(comparison, predicted=predicted, scores=(*lost, *others))
-    for draw in (draw_errors, draw_map, draw_moments):
+    by_regime = regime_scores("bicycle", predicted["bicycle"], windows, comparison.regimes, (0.5, 1.0))
+    spoilt = replace(comparison, predicted=predicted, scores=(*lost, *others), regime_scores=tuple(by_regime))
+    for draw in (draw_errors, draw_map, draw_moments, draw_regimes, draw_states):
         draw(spoilt).draw_without_rendering()
