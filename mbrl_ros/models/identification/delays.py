@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from mbrl_ros.models.identification.agreement import heading_rate
 _RESPONSE_SPAN_S = 0.2  # over which rates are differenced, symmetrically, so that they do not lag
 _PRECEDES_S = 0.1
 _EXPLAINED = 0.3  # share of a response that its command must explain before a lag between them means anything
+_BEYOND, _OFTEN = 1.2, 0.2  # so far above the highest speed, in this share of driving, commands meet a limit
 _BLOCKS = 20  # of driving, for the jackknife
 
 Regressors = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -37,6 +38,7 @@ class DelayScan:
         std_s: its standard deviation, by a jackknife over blocks of driving.
         coefficients: [F] of the regressors at the best lag.
         extremes: what the response falls below, and exceeds, in one row of a hundred.
+        command_limit: commands beyond it do what a command of it does; infinite where none is seen.
     """
 
     lags_s: np.ndarray
@@ -45,6 +47,7 @@ class DelayScan:
     std_s: float
     coefficients: np.ndarray
     extremes: tuple[float, float]
+    command_limit: float = np.inf
 
     @property
     def best(self) -> float:
@@ -93,8 +96,20 @@ def scan_drive(
         vx, row = segment.state[:, VX], np.arange(len(segment))
         first, last = np.maximum(row - half, 0), np.minimum(row + half, len(row) - 1)
         responses.append((vx[last] - vx[first]) / ((last - first) * dt))
-    commands = [segment.action[:, DRIVE_COMMAND] for segment in segments]
-    return _scan(segments, responses, commands, _DRIVE_REGRESSORS[drive], dt, max_s, min_speed)
+    limit = _reached_speed(segments, min_speed) if drive == "speed" else np.inf
+    commands = [np.minimum(segment.action[:, DRIVE_COMMAND], limit) for segment in segments]
+    scan = _scan(segments, responses, commands, _DRIVE_REGRESSORS[drive], dt, max_s, min_speed)
+    return replace(scan, command_limit=limit)
+
+
+def _reached_speed(segments: Sequence[Segment], min_speed: float) -> float:
+    """The highest speed driven [m/s], where commands often ask for more than a car gives them; else infinity."""
+    speed, asked = (
+        np.concatenate([values(segment)[segment.state[:, VX] > min_speed] for segment in segments])
+        for values in (lambda s: s.state[:, VX], lambda s: s.action[:, DRIVE_COMMAND])
+    )
+    reached = float(np.percentile(speed, 99))
+    return reached if np.mean(asked > _BEYOND * reached) > _OFTEN else np.inf
 
 
 def _scan(

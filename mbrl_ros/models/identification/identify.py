@@ -86,7 +86,8 @@ def identify(
     First the delays, where commands explain their responses best; then, starting from linear regressions, the
     kinematic bicycle on multi-step predictions, with its delay by score; then, for the single-track model, the
     tyres from several starts. Each is fitted over half the horizon first, and then over the whole. The friction is
-    fitted only where that makes predictions significantly better, since tyres far from their limit do not show it.
+    fitted only where that makes predictions significantly better and the driving determines it, since tyres far from
+    their limit do not show it.
 
     Args:
         drives: recordings, all at one rate and with the model's actions.
@@ -109,6 +110,8 @@ def identify(
     tell("delays", 0.0)
     evidence = _evidence(drives, model, options)
     model, names = _with_late_measurements(model, names, options, evidence)
+    if math.isinf(evidence.drive.command_limit) and "speed_limit" not in options.asked:
+        names = tuple(name for name in names if name != "speed_limit")
     if model.kind == "kinematic_bicycle":
         fit, knowledge = _fit_bicycle(model, names, options, evidence, _within(tell, "kinematic fit", 0.02, 1.0))
     else:
@@ -254,7 +257,18 @@ def _fit_single_track(
     step = _within(tell, "friction", 0.8, 1.0)
     limited = evidence.full.run(fit.model, more, rounds=1, scale=fit.scale, progress=step)
     gain = (fit.cost - limited.cost) / limited.known.dilution
-    return (limited, more) if gain > _SIGNIFICANT_GAIN else (fit, knowledge)
+    seen = gain > _SIGNIFICANT_GAIN and _friction_determined(limited, more, evidence)
+    return (limited, more) if seen else (fit, knowledge)
+
+
+def _friction_determined(fit: Fit, knowledge: Knowledge, evidence: _Evidence) -> bool:
+    """Whether both axles' friction is known well enough to be driven by: what was guessed too low spins the car."""
+    std = np.sqrt(np.diag(covariance(fit.known, knowledge.precision)))
+    return all(
+        std[k] <= _tolerance(fit.model.table[name], float(fit.theta[k]), fit, evidence.fastest)
+        for k, name in enumerate(knowledge.names)
+        if name in _FRICTION
+    )
 
 
 def _bicycle_like(model: ParametricModel) -> ParametricModel:

@@ -32,7 +32,7 @@ SENSORS = {"heading_offset": 0.002, "velocity_scale": 0.01}
 
 _DRIVE: dict[DriveCommand, tuple[str, ...]] = {
     "acceleration": ("acceleration_scale", "acceleration_offset"),
-    "speed": ("speed_scale", "speed_gain", "max_acceleration", "max_braking", "cornering_drag"),
+    "speed": ("speed_scale", "speed_gain", "max_acceleration", "max_braking", "speed_limit", "cornering_drag"),
     "duty": ("motor_gain", "motor_damping", "rolling_resistance", "drag"),
 }
 
@@ -156,6 +156,8 @@ def _drive_start(kind: DriveCommand, scan: DelayScan) -> dict[str, float]:
     if kind == "duty":
         return {"motor_gain": c[0], "motor_damping": -c[1], "rolling_resistance": -c[2], "drag": -c[3]}
     limits = {"max_braking": -scan.extremes[0], "max_acceleration": scan.extremes[1]}  # where a fit of them can see
+    if math.isfinite(scan.command_limit):
+        limits["speed_limit"] = scan.command_limit
     return limits | ({"speed_gain": -c[1], "speed_scale": -c[0] / c[1]} if c[1] < 0 else {})
 
 

@@ -35,6 +35,7 @@ DRIVE: dict[DriveCommand, Table] = {
         ParameterSpec("speed_gain", "1/s", 5.0, 0.1, 50.0, "rate at which the controller closes a speed error"),
         ParameterSpec("max_acceleration", "m/s^2", 10.0, 0.3, 50.0, "the speed controller's strongest acceleration"),
         ParameterSpec("max_braking", "m/s^2", 10.0, 0.3, 50.0, "the speed controller's strongest deceleration"),
+        ParameterSpec("speed_limit", "m/s", math.inf, 0.1, 200.0, "speed that no command exceeds", optional=True),
     ),
     "duty": table(
         ParameterSpec("motor_gain", "m/s^2", 8.0, 0.1, 60.0, "acceleration at full duty and standstill, Cm1"),
@@ -97,14 +98,19 @@ def drive_target(
     """Drive acceleration [m/s^2] that ``command`` asks for, held over the next ``h`` seconds.
 
     ``speed``: first-order approach with saturation, ``clip((1 - exp(-gain h)) / h (command - vx))``, which
-    without a drive lag reproduces the exact exponential at any step length. ``duty``:
-    ``(Cm1 - Cm2 vx) d`` (Liniger et al. 2015, eq. 3), the rest of which is `resisted`.
+    without a drive lag reproduces the exact exponential at any step length. Beyond ``speed_limit`` a command for
+    more holds the speed: the limit keeps the car from getting there, it does not brake one that is (downhill, or
+    under a limit that was raised since). ``duty``: ``(Cm1 - Cm2 vx) d`` (Liniger et al. 2015, eq. 3), the rest of
+    which is `resisted`.
     """
     if drive == "acceleration":
         return p["acceleration_scale"] * command + p["acceleration_offset"]
     if drive == "speed":
         rate = -torch.expm1(-p["speed_gain"] * h) / h
-        wanted = rate * (p["speed_scale"] * command - vx)
+        speed = p["speed_scale"] * command
+        if "speed_limit" in p:
+            speed = torch.minimum(speed, torch.maximum(p["speed_limit"], vx))
+        wanted = rate * (speed - vx)
         return torch.clamp(wanted, -p["max_braking"], p["max_acceleration"])
     return (p["motor_gain"] - p["motor_damping"] * vx) * command
 

@@ -70,6 +70,19 @@ def test_a_small_car_from_commanded_speed(driven, nominal):
     within(found, {"wheelbase": 0.33, "understeer": 0.02, "speed_gain": 4.0})
 
 
+def test_a_limit_on_commanded_speed_is_found_and_does_not_hide_the_controller(driven, nominal):
+    truth = {"wheelbase": 0.33, "speed_gain": 4.0, "speed_limit": 2.3}
+    car = build("kinematic_bicycle", truth, dt=0.02, drive="speed")
+    limited = driven(car, speed=2.5, steering=0.25)
+    limited.segments[0].action[:, 1] *= np.where(limited.segments[0].action[:, 1] > 2.3, 1.6, 1.0)
+    found = identify([limited], nominal(car), Options(**SHORT))
+    assert found.estimates["speed_limit"].value == pytest.approx(2.3, rel=0.02)
+    assert found.estimates["speed_gain"].value == pytest.approx(4.0, rel=0.1)
+    assert found.estimates["speed_scale"].value == pytest.approx(1.0, rel=0.05)
+    free = identify([driven(nominal(car), speed=2.5, steering=0.25)], nominal(car), Options(**SHORT))
+    assert "speed_limit" not in free.estimates
+
+
 def test_a_speed_controller_unlike_the_models_does_not_bend_the_wheelbase(driven, nominal):
     """The car's speed lags by a second, which the fitted model does not have a parameter for."""
     truth = {"wheelbase": 0.33, "understeer": 0.02, "drive_lag": 0.8, "speed_gain": 1.5}

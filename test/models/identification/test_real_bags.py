@@ -52,6 +52,19 @@ def test_wheelbase_and_delay_from_commands(shared_data, bag):
     assert found.estimates["steering_delay"].identifiable
 
 
+def test_slow_driving_tells_of_driving_twice_as_fast(shared_data):
+    """Gentle driving shows neither friction nor what a commanded speed beyond the limit does; neither is guessed."""
+    slow, fast = (read_drive(shared_data / "bags" / bag, mean_commands=True) for bag in COMMANDED)
+    found = identify([slow], start_model("single_track", slow), Options(max_windows=200))
+    assert not {"friction_front", "friction_rear"} & {n for n, e in found.estimates.items() if e.identifiable}
+    assert found.estimates["speed_limit"].value == pytest.approx(1.28, abs=0.05)
+    loaded = passport.from_bytes(*passport.to_bytes(found.model))
+    (comparison,) = compare({"fitted": loaded}, [fast], split="all", horizons_s=(1.0,))
+    ade_m = {score.model: score.ade_m for score in comparison.scores}
+    assert ade_m["fitted"] < 0.14  # of 0.21 with neither
+    assert ade_m["fitted"] < 1.2 * ade_m["floor"]
+
+
 @pytest.mark.parametrize(("bag", "wheelbase_m"), [("genesis_fast_lap", 2.843), ("indy_putnam", 2.97)])
 def test_a_known_wheelbase_contradicts_the_recorded_angle(shared_data, bag, wheelbase_m):
     options = Options(priors={"wheelbase": (wheelbase_m, 0.03)}, max_windows=200)

@@ -99,6 +99,17 @@ def test_speed_controller_saturates_at_its_limits():
     torch.testing.assert_close(after[:, VX].detach(), torch.tensor([10.2, 9.5], dtype=torch.float64))
 
 
+def test_a_speed_limit_keeps_the_car_from_going_faster_but_does_not_brake_it():
+    model = KinematicBicycle({"speed_limit": 2.0, "speed_gain": 4.0}, dt=0.1, drive="speed")
+    state = torch.zeros(3, 8, dtype=torch.float64)
+    state[:, VX] = torch.tensor([0.0, 3.0, 3.0])
+    command = torch.tensor([[0.0, 9.0], [0.0, 9.0], [0.0, 1.0]], dtype=torch.float64)
+    path = drive(model, state, command[:, None], 40)
+    assert path[-1, 0, VX].item() == pytest.approx(2.0)
+    torch.testing.assert_close(path[:, 1, VX], torch.full((41,), 3.0, dtype=torch.float64))
+    assert path[-1, 2, VX].item() == pytest.approx(1.0)
+
+
 def test_duty_reaches_the_speed_where_drive_and_resistance_balance():
     parameters = {"motor_gain": 7.0, "motor_damping": 1.3, "rolling_resistance": 1.2, "drag": 0.01}
     model = KinematicBicycle(parameters, dt=0.05, drive="duty")
