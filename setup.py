@@ -42,5 +42,5 @@ setup(
     data_files=shared_files(),
     install_requires=requirements("runtime.in") + requirements("torch.in"),
     extras_require={"cuda": ["cupy-cuda12x"], "develop": requirements("develop.in")},
-    entry_points={"console_scripts": ["mbrl = mbrl_ros.cli.main:main"]},
+    entry_points={"console_scripts": ["mbrl = mbrl_ros.cli.start:main"]},
 )

@@ -6,11 +6,14 @@ import fcntl
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -67,6 +70,47 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no recordings at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def weaving_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minute of a small car that weaves, at 20 Hz."""
+    from mbrl_ros.data import messages
+    from mbrl_ros.data.writing import BagWriter
+
+    path = tmp_path_factory.mktemp("bags") / "weaving"
+    state = np.array([0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0])
+    with BagWriter(path) as writer:
+        for k in range(1200):
+            stamp = 1_700_000_000_000_000_000 + k * 50_000_000
+            steering, acceleration = 0.2 * np.sin(0.05 * k), 0.5 * np.cos(0.02 * k)
+            command = messages.ackermann(stamp, steering, speed=3.0, acceleration=acceleration)
+            writer.write("/drive", "ackermann_msgs/msg/AckermannDriveStamped", command, stamp)
+            answer = messages.vehicle_state(stamp, state, "rear_axle")
+            writer.write("/vehicle_state", "mbrl_ros/msg/VehicleState", answer, stamp)
+            state[5:] = state[3] * np.tan(steering) / 0.33, steering, acceleration
+            state[:3] += 0.05 * np.array([state[3] * np.cos(state[2]), state[3] * np.sin(state[2]), state[5]])
+            state[3] += 0.05 * acceleration
+    return path
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a recipe of seconds for `weaving_bag`, some of its parts changed, and returns its path."""
+    quick: dict[str, Any] = {
+        "physics": "kinematic_bicycle",
+        "identification": {"horizon_s": 0.5, "max_windows": 20},
+        "network": {"kind": "gru", "members": 1, "hidden": 4, "history_s": 0.2},
+        "training": {"horizon_s": 0.5, "start_every_s": 0.5, "epochs": 3, "batch": 32, "block_s": 4},
+    }
+
+    def write(**changes: Any) -> Path:
+        parts = {name: {**quick[name], **part} if isinstance(part, dict) else part for name, part in changes.items()}
+        path = tmp_path / "quick.yaml"
+        path.write_text(yaml.safe_dump({**quick, **parts}))
+        return path
+
+    return write
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.cli.figures import JsonFile, write_figures
-from mbrl_ros.cli.recordings import DescribedPoint, ObeyedDrive, OnBad, Rate, Topic, Topics, reading
+from mbrl_ros.cli.recordings import DescribedPoint, Force, ObeyedDrive, OnBad, Rate, Topic, Topics, reading
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.recording import Drive
@@ -22,7 +22,7 @@ from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.fitting import SPLIT, Fitted, fit_and_save, start_model
 from mbrl_ros.models.identification import Options
 from mbrl_ros.models.parametric import KINDS, ParametricModel, build
-from mbrl_ros.models.passport import Score
+from mbrl_ros.models.passport import Score, require_free
 
 _SHORT = {"kinematic": "kinematic_bicycle"}
 _DEFAULTS = Options()
@@ -66,6 +66,7 @@ def fit(
     drive: ObeyedDrive = None,
     reference_point: DescribedPoint = None,
     seed: Annotated[int, typer.Option(min=0, help="of the thinning of long recordings")] = 0,
+    force: Force = False,
     json_file: JsonFile = None,
 ) -> None:
     """Identify a car from its recordings: actuator delays first, then the parameters of a model.
@@ -76,6 +77,7 @@ def fit(
 
     Example: mbrl fit bags/fast_lap --out models/genesis --prior wheelbase=2.843:0.03 --json genesis.json
     """
+    require_free(out, replace=force)
     options = Options(
         only=tuple(only) if only else None,
         free=tuple(free or ()),
@@ -96,13 +98,19 @@ def fit(
     drives = [read_drive(path, **how) for path in bags]
     console = Console()
     start = start_model(_SHORT.get(model, model), drives[0], car)
-    fitted = fit_with_progress(console, drives, start, out, split, options)
+    fitted = fit_with_progress(console, drives, start, out, split, options, force)
     console.print(f"model {fitted.model.id} written to {out}", soft_wrap=True, highlight=False)
     write_figures(json_file, figures(fitted))
 
 
 def fit_with_progress(
-    console: Console, drives: Sequence[Drive], start: ParametricModel, folder: Path, split: str, options: Options
+    console: Console,
+    drives: Sequence[Drive],
+    start: ParametricModel,
+    folder: Path,
+    split: str,
+    options: Options,
+    replace: bool = False,
 ) -> Fitted:
     """`fit_and_save` with a progress bar, and its findings printed."""
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
@@ -114,6 +122,7 @@ def fit_with_progress(
             folder,
             split=split,
             options=options,
+            replace=replace,
             progress=lambda what, share: progress.update(bar, description=what, completed=share),
         )
     console.print(_parameters(fitted))

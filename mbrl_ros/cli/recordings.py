@@ -1,4 +1,4 @@
-"""Options of every command that reads recordings."""
+"""Options of every command that reads recordings, or makes models of them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ DescribedPoint = Annotated[
     ReferencePoint | None,
     typer.Option("--reference-point", help="what pose and velocity describe", show_default="as recorded, else cg"),
 ]
+
+Force = Annotated[bool, typer.Option("--force", help="replace a model that is in --out already")]
 
 
 def reading(topic: list[str] | None, topics: Path | None, rate: float | None, on_bad: str) -> dict[str, Any]:

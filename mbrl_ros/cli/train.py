@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,21 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.bringup.stopping import StopOnSignal
+from mbrl_ros.bringup.training import Outcome, Training, run_training
 from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.fit import scores_table
-from mbrl_ros.cli.recordings import DescribedPoint, ObeyedDrive, OnBad, Rate, Topic, Topics, reading
-from mbrl_ros.core.config import read_settings
-from mbrl_ros.core.recording import Drive
-from mbrl_ros.data import read_drive
-from mbrl_ros.evaluation.fitting import SPLIT, held_out_scores, training_bag, training_parts
-from mbrl_ros.learning.curves import Curves
-from mbrl_ros.learning.recipe import Recipe
+from mbrl_ros.cli.recordings import DescribedPoint, Force, ObeyedDrive, OnBad, Rate, Topic, Topics, reading
+from mbrl_ros.core.errors import StoppedError
+from mbrl_ros.evaluation.fitting import SPLIT
+from mbrl_ros.learning.group import ALONE, Group, joined
 from mbrl_ros.learning.trainer import Epoch
 from mbrl_ros.learning.training import Progress
-from mbrl_ros.learning.training import train as learn
-from mbrl_ros.models import passport
 from mbrl_ros.models.passport import LoadedModel
+
+INTERRUPTED = 130
+"""Exit status, as of a program that ended by Ctrl-C."""
 
 
 def train(
@@ -38,7 +36,8 @@ def train(
         str, typer.Option(help="what to learn from: time:0.8 the first 80 % of the time, lap:2 all but lap 2, none all")
     ] = SPLIT,
     seed: Annotated[int | None, typer.Option(min=0, help="instead of the recipe's")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="of the processor")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="of the processor, for each process")] = 1,
+    force: Force = False,
     topic: Topic = None,
     topics: Topics = None,
     rate: Rate = None,
@@ -49,50 +48,45 @@ def train(
 ) -> None:
     """Train a model on recordings: identify its physics, learn what that lacks, score what was held out, save it.
 
-    Interrupted or killed, the same command goes on where it was; what it needs for that, and curves for TensorBoard,
-    lie in a folder beside --out that has its name and ends in -training.
+    Ctrl-C keeps the best so far. Interrupted or killed, the same command goes on where it was; what it needs for that,
+    and curves for TensorBoard, lie in a folder beside --out that has its name and ends in -training.
+
+    Several processes share the work, each its part of every batch, to the same model up to rounding:
+    torchrun --nproc-per-node 4 --no-python mbrl train ...
 
     Example: mbrl train semiparametric bags/fast_lap --out models/genesis
     """
-    chosen = read_settings(config_file("training", recipe, ".yaml"), Recipe)
-    if seed is not None:
-        chosen = chosen.model_copy(update={"training": chosen.training.model_copy(update={"seed": seed})})
     torch.set_num_threads(threads)
-    how: dict[str, Any] = {
-        **reading(topic, topics, rate, on_bad),
-        "drive": drive,
-        "reference_point": reference_point,
-        "mean_commands": True,
-    }
-    drives = [read_drive(path, **how) for path in bags]
-    console = Console()
-    trained = train_and_save(console, chosen, drives, out, split)
-    console.print(f"model {trained.id} written to {out}", soft_wrap=True, highlight=False)
-    write_figures(json_file, figures(trained))
+    how = {**reading(topic, topics, rate, on_bad), "drive": drive, "reference_point": reference_point}
+    training = Training(recipe, bags, out, split, seed, force, {**how, "mean_commands": True})
+    with joined() as group:
+        console = Console(quiet=not group.leads)
+        try:
+            outcome = train_with_bars(console, training, group)
+        except StoppedError as error:
+            console.print(f"[yellow]stopped:[/] {error}", soft_wrap=True, highlight=False)
+            raise typer.Exit(INTERRUPTED) from error
+    if outcome is None:
+        return
+    console.print(f"model {outcome.model.id} written to {out}", soft_wrap=True, highlight=False)
+    write_figures(json_file, figures(outcome.model))
+    if not outcome.finished:
+        console.print("[yellow]stopped:[/] kept the best so far; run the same command again to go on", highlight=False)
+        raise typer.Exit(INTERRUPTED)
 
 
-def train_and_save(console: Console, recipe: Recipe, drives: Sequence[Drive], out: Path, split: str) -> LoadedModel:
-    """Train on what ``split`` leaves, score the rest, save the model to ``out``, and show all of it."""
-    passport.require_free(out)
-    parts = training_parts(drives, split)
-    work = out.resolve().with_name(f"{out.resolve().name}-training")
+def train_with_bars(console: Console, training: Training, group: Group = ALONE) -> Outcome | None:
+    """`run_training`, with bars while it runs and its scores and notes afterwards; Ctrl-C keeps the best so far."""
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Bars(*columns, console=console, transient=True) as bars:
-        trained = learn(parts, recipe, work, _shown(bars, work))
-    scores, doubts = held_out_scores(trained.model, drives, split)
-    provenance = replace(
-        trained.provenance,
-        bags=tuple(training_bag(part) for part in parts),
-        split=split,
-        scores=scores,
-        notes=(*trained.provenance.notes, *doubts),
-    )
-    passport.save(trained.model, out, provenance)
-    if scores:
-        console.print(scores_table(scores))
-    for note in provenance.notes:
-        console.print(f"[dim]note:[/] {note}", soft_wrap=True, highlight=False)
-    return passport.load(out)
+    with StopOnSignal() as stop, Bars(*columns, console=console, transient=True) as bars:
+        outcome = run_training(training, replace(_shown(bars), stop=stop), group)
+    if outcome is not None:
+        stated = outcome.model.passport
+        if stated.scores:
+            console.print(scores_table(stated.scores))
+        for note in stated.notes:
+            console.print(f"[dim]note:[/] {note}", soft_wrap=True, highlight=False)
+    return outcome
 
 
 def figures(trained: LoadedModel) -> dict[str, Any]:
@@ -107,16 +101,12 @@ def figures(trained: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _shown(bars: Bars, work: Path) -> Progress:
-    """Progress as bars, and as curves in ``work``."""
+def _shown(bars: Bars) -> Progress:
+    """Progress as bars."""
     physics = bars.add_task("identification", total=1.0)
     network = bars.add_task("training", total=None, visible=False)
-    curves: list[Curves] = []
 
     def epoch(done: Epoch) -> None:
-        if not curves:
-            curves.append(Curves(work / "curves"))
-        curves[0].add(done)
         best = sum(done.best) / len(done.best)
         text = f"epoch {done.number} of {done.of}: loss {done.loss:.3f}, held out {best:.3f} m"
         bars.update(physics, visible=False)

@@ -73,24 +73,26 @@ def fit_and_save(
     options: Options | None = None,
     horizons_s: Sequence[float] = SCORED_S,
     progress: Progress | None = None,
+    replace: bool = False,
 ) -> Fitted:
     """Fit ``start`` to what ``split`` gives for training, score it on what it holds out, and save it.
 
     Args:
         drives: recordings at one rate and with the same actions.
         start: the model to begin with, see `start_model`.
-        folder: to write the model to; one that is there is replaced.
+        folder: to write the model to.
         split: ``time:0.8`` or ``lap:2``, see `evaluation.splits.folds`, or ``none`` to hold nothing out.
         options: what to fit and what is known beforehand.
         horizons_s: of the scores [s].
         progress: told how far it is.
+        replace: a model that is in ``folder`` already.
 
     Raises:
         ConfigError: the split leaves nothing to fit to, or an option makes no sense.
         DataError, LayoutError: see `identify`.
-        ModelError: ``folder`` holds something else than a model.
+        ModelError: ``folder`` holds something else, or a model that is not to be replaced.
     """
-    passport.require_free(folder)
+    passport.require_free(folder, replace=replace)
     options = options or Options()
     parts = training_parts(drives, split)
     found = identify(parts, start, options, progress)

@@ -206,17 +206,19 @@ def save(model: SavableModel, folder: str | Path, provenance: Provenance | None 
     return model_id(text, weights)
 
 
-def require_free(folder: str | Path) -> Path:
-    """The path of ``folder``, where a model may be written: nothing is there, or a model to be replaced.
+def require_free(folder: str | Path, *, replace: bool = True) -> Path:
+    """The path of ``folder``, where a model may be written: nothing is there, or a model to ``replace``.
 
     Raises:
-        ModelError: it holds something else.
+        ModelError: it holds something else, or a model that is not to be replaced.
     """
     target = Path(folder)
-    if target.exists() and (
-        not target.is_dir() or {item.name for item in target.iterdir()} - {WEIGHTS_FILE, PASSPORT_FILE}
-    ):
+    if not target.exists():
+        return target
+    if not target.is_dir() or {item.name for item in target.iterdir()} - {WEIGHTS_FILE, PASSPORT_FILE}:
         raise ModelError(f"{target}: holds something else than a model; choose another folder")
+    if not replace:
+        raise ModelError(f"{target}: there is a model already; choose another folder, or replace it with --force")
     return target
 
 

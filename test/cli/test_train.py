@@ -8,60 +8,28 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+import safetensors.torch
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from mbrl_ros.cli.main import app
 from mbrl_ros.core.config import read_settings
-from mbrl_ros.core.errors import ConfigError, DataError
-from mbrl_ros.data import messages
-from mbrl_ros.data.writing import BagWriter
+from mbrl_ros.core.errors import ConfigError, DataError, ModelError
 from mbrl_ros.learning.recipe import Recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "config" / "training"
-RECIPE = {
-    "physics": "kinematic_bicycle",
-    "identification": {"horizon_s": 0.5, "max_windows": 20},
-    "network": {"kind": "gru", "members": 1, "hidden": 4, "history_s": 0.2},
-    "training": {"horizon_s": 0.5, "start_every_s": 0.5, "epochs": 3, "batch": 32, "block_s": 4},
-}
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    """A minute of a car weaving at 20 Hz."""
-    path = tmp_path_factory.mktemp("bags") / "weaving"
-    state = np.array([0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0])
-    with BagWriter(path) as writer:
-        for k in range(1200):
-            stamp = 1_700_000_000_000_000_000 + k * 50_000_000
-            steering, acceleration = 0.2 * np.sin(0.05 * k), 0.5 * np.cos(0.02 * k)
-            command = messages.ackermann(stamp, steering, speed=3.0, acceleration=acceleration)
-            writer.write("/drive", "ackermann_msgs/msg/AckermannDriveStamped", command, stamp)
-            answer = messages.vehicle_state(stamp, state, "rear_axle")
-            writer.write("/vehicle_state", "mbrl_ros/msg/VehicleState", answer, stamp)
-            state[5:] = state[3] * np.tan(steering) / 0.33, steering, acceleration
-            state[:3] += 0.05 * np.array([state[3] * np.cos(state[2]), state[3] * np.sin(state[2]), state[5]])
-            state[3] += 0.05 * acceleration
-    return path
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    path = tmp_path / "quick.yaml"
-    path.write_text(yaml.safe_dump(RECIPE))
-    return path
 
 
 def run(*arguments, command="train"):
     return CliRunner().invoke(app, [command, *map(str, arguments)], env={"COLUMNS": "200"})
 
 
-def test_a_model_that_the_other_commands_take(recording, recipe, tmp_path):
+def test_a_model_that_the_other_commands_take(weaving_bag, write_recipe, tmp_path):
+    recipe = write_recipe()
     out = tmp_path / "models" / "car"
-    result = run(recipe, recording, "--out", out, "--json", tmp_path / "figures.json")
+    result = run(recipe, weaving_bag, "--out", out, "--json", tmp_path / "figures.json")
     assert result.exit_code == 0, result.output
     assert sorted(item.name for item in out.iterdir()) == ["model.yaml", "weights.safetensors"]
     assert list((tmp_path / "models" / "car-training" / "curves").glob("events.out.tfevents.*"))
@@ -75,17 +43,17 @@ def test_a_model_that_the_other_commands_take(recording, recipe, tmp_path):
     assert len(stated["bags"][0]["sha256"]) == 64
     assert stated["parameters"]["wheelbase"]["std"] > 0
 
-    scored = run(out, "--bag", recording, "--horizon", 1, "--json", tmp_path / "scores.json", command="evaluate")
+    scored = run(out, "--bag", weaving_bag, "--horizon", 1, "--json", tmp_path / "scores.json", command="evaluate")
     assert scored.exit_code == 0, scored.output
     found = {row["model"]: row for row in json.loads((tmp_path / "scores.json").read_text())}
     assert found["car"]["ade_m"] == pytest.approx(figures["scores"][0]["ade_m"], rel=0.1)
     assert found["car"]["ade_m"] < found["ctrv"]["ade_m"]
 
 
-def test_killed_it_goes_on_where_it_was(recording, recipe, tmp_path):
+def test_killed_it_goes_on_where_it_was(weaving_bag, write_recipe, tmp_path):
     """SIGKILL after the first epoch; the same command then ends with the model of an undisturbed training."""
-    recipe.write_text(yaml.safe_dump({**RECIPE, "training": {**RECIPE["training"], "epochs": 6}}))
-    command = [sys.executable, "-m", "mbrl_ros.cli.main", "train", recipe, recording, "--out", tmp_path / "killed"]
+    recipe = write_recipe(training={"epochs": 6})
+    command = [sys.executable, "-m", "mbrl_ros.cli.main", "train", recipe, weaving_bag, "--out", tmp_path / "killed"]
     checkpoint = tmp_path / "killed-training" / "checkpoint.safetensors"
     process = subprocess.Popen(
         list(map(str, command)), env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -98,11 +66,92 @@ def test_killed_it_goes_on_where_it_was(recording, recipe, tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    resumed = run(recipe, recording, "--out", tmp_path / "killed", "--json", tmp_path / "a.json")
+    resumed = run(recipe, weaving_bag, "--out", tmp_path / "killed", "--json", tmp_path / "a.json")
     assert resumed.exit_code == 0, resumed.output
-    assert run(recipe, recording, "--out", tmp_path / "whole", "--json", tmp_path / "b.json").exit_code == 0
+    assert run(recipe, weaving_bag, "--out", tmp_path / "whole", "--json", tmp_path / "b.json").exit_code == 0
     names = [json.loads((tmp_path / name).read_text())["model"] for name in ("a.json", "b.json")]
     assert names[0] == names[1]
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_the_same_command_goes_on(weaving_bag, write_recipe, tmp_path):
+    recipe = write_recipe(training={"epochs": 400, "patience": 400})
+    out = tmp_path / "car"
+    command = [sys.executable, "-m", "mbrl_ros.cli.start", "train", recipe, weaving_bag, "--out", out]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 90
+        while not (tmp_path / "car-training" / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=90)
+    assert process.returncode == 130, errors
+    assert "kept the best so far" in output
+    assert "Traceback" not in errors
+    stated = yaml.safe_load((out / "model.yaml").read_text())
+    assert [s["horizon_s"] for s in stated["scores"]] == [1.0, 2.0]
+    (note,) = [note for note in stated["notes"] if note.startswith("stopped after")]
+    assert 1 <= int(note.split()[2]) < 400
+    assert (tmp_path / "car-training" / "kept").is_file()  # so that the same command may go on and replace it
+
+
+def test_ctrl_c_while_it_is_being_loaded_leaves_no_traceback(tmp_path):
+    for patience_s in (0.1, 0.6):
+        command = [sys.executable, "-m", "mbrl_ros.cli.start", "train", "semiparametric", tmp_path, "--out", tmp_path]
+        with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(patience_s)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert "Traceback" not in errors
+
+
+def test_two_processes_give_the_model_of_one(weaving_bag, write_recipe, tmp_path):
+    """Up to the order in which floats are summed; and only one of the two speaks."""
+    recipe = write_recipe()
+    arguments = ("train", recipe, weaving_bag, "--out", tmp_path / "two", "--json", tmp_path / "two.json")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, "-m", "mbrl_ros.cli.start"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        list(map(str, [*command, *arguments])), env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("written to") == 1
+    assert run(recipe, weaving_bag, "--out", tmp_path / "one", "--json", tmp_path / "one.json").exit_code == 0
+    one, two = (safetensors.torch.load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, weights in one.items():
+        torch.testing.assert_close(two[name], weights, rtol=0, atol=1e-5)
+    scores = [json.loads((tmp_path / f"{name}.json").read_text())["scores"] for name in ("one", "two")]
+    assert scores[0][1]["ade_m"] == pytest.approx(scores[1][1]["ade_m"], rel=1e-3)
+
+
+def test_a_model_is_replaced_only_with_force(weaving_bag, write_recipe, tmp_path):
+    recipe = write_recipe(network=None)
+    arguments = (recipe, weaving_bag, "--out", tmp_path / "car", "--split", "none")
+    assert run(*arguments).exit_code == 0
+    refused = run(*arguments).exception
+    assert isinstance(refused, ModelError)
+    assert "--force" in str(refused)
+    assert run(*arguments, "--force").exit_code == 0
+
+
+def test_too_little_memory_says_what_to_do(weaving_bag, write_recipe, tmp_path):
+    """A process that may have 600 MB more than it starts with is asked for weights of several GB."""
+    recipe = write_recipe(network={"members": 32, "hidden": 1024})
+    program = """
+import resource, sys
+from mbrl_ros.cli.main import main
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 600 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+main()
+"""
+    command = [sys.executable, "-c", program, "train", recipe, weaving_bag, "--out", tmp_path / "car"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2, done.stderr
+    assert "out of memory" in done.stderr
+    assert "lower batch, hidden, members or horizon_s" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -113,14 +162,15 @@ def test_recipes_that_come_with_the_package(path):
     assert all("#" in line or line.strip() in plain for line in values)
 
 
-def test_mistakes_are_explained(recording, recipe, tmp_path):
+def test_mistakes_are_explained(weaving_bag, write_recipe, tmp_path):
+    recipe = write_recipe()
     out = ("--out", tmp_path / "car")
-    assert isinstance(run("nothing", recording, *out).exception, ConfigError)
+    assert isinstance(run("nothing", weaving_bag, *out).exception, ConfigError)
     assert "no such recording" in str(run(recipe, tmp_path / "nothing", *out).exception)
-    assert isinstance(run(recipe, recording, *out, "--split", "lap:7").exception, DataError)
-    empty = run(recipe, recording, *out, "--split", "all").exception
+    assert isinstance(run(recipe, weaving_bag, *out, "--split", "lap:7").exception, DataError)
+    empty = run(recipe, weaving_bag, *out, "--split", "all").exception
     assert isinstance(empty, ConfigError)
     assert "leaves nothing to fit to" in str(empty)
-    recipe.write_text(yaml.safe_dump({**RECIPE, "training": {"epoch": 3}}))
-    assert "did you mean 'epochs'" in str(run(recipe, recording, *out).exception)
+    write_recipe(training={"epoch": 3})
+    assert "did you mean 'epochs'" in str(run(recipe, weaving_bag, *out).exception)
     assert run().exit_code == 2
