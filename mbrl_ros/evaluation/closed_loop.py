@@ -18,6 +18,7 @@ from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.estimation.measurement import Measurement
 from mbrl_ros.estimation.state_estimator import StateEstimator
 from mbrl_ros.evaluation.drive_log import DriveLog
+from mbrl_ros.evaluation.drive_recorder import DriveRecorder
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
 from mbrl_ros.planning.planner import Planner, PlanningError
 from mbrl_ros.simulation.sensors import Reading
@@ -38,6 +39,7 @@ class ClosedLoop:
         estimator: what the planner knows the state from.
         planner: any planner.
         settings: of the control loop.
+        recorder: told everything that a recording of the graph would hold; None records nothing.
     """
 
     vehicle: Vehicle
@@ -46,6 +48,7 @@ class ClosedLoop:
     estimator: StateEstimator
     planner: Planner
     settings: LoopSettings
+    recorder: DriveRecorder | None = None
 
     def __post_init__(self) -> None:
         self.loop = ControlLoop(self.vehicle.limits, self.settings)
@@ -56,7 +59,7 @@ class ClosedLoop:
         self.simulator.set_pose(float(start.position[0]), float(start.position[1]), float(start.heading))
 
     def run(self, laps: int, timeout_s: float, on_lap: Callable[[Lap], None] | None = None) -> DriveLog:
-        """Drive until ``laps`` are completed or ``timeout_s`` of simulated time have passed."""
+        """Drive on until ``laps`` are completed in all or ``timeout_s`` more of simulated time have passed."""
         period_s = 1.0 / self.settings.control_rate_hz
         start_s, cycles = self.simulator.now_s, 0
         while len(self.log.laps) < laps and cycles * period_s < timeout_s:
@@ -79,10 +82,15 @@ class ClosedLoop:
         self._solve()
         for part in range(1, ESTIMATES_PER_CYCLE + 1):
             self._estimate(now_s + period_s * part / ESTIMATES_PER_CYCLE)
-        return self.log.add_truth(self.simulator.now_s, self.simulator.truth())
+        truth = self.simulator.truth()
+        if self.recorder is not None:
+            self.recorder.truth(self.simulator.now_s, truth)
+        return self.log.add_truth(self.simulator.now_s, truth)
 
     def _send(self, command: Command, now_s: float) -> None:
         self.commands.append((now_s, command))
+        if self.recorder is not None:
+            self.recorder.command(now_s, command)
         steering, acceleration = command.steering_angle_rad, command.acceleration_mps2
         self.simulator.command(now_s, steering, speed=command.speed_mps, acceleration=acceleration)
         self.estimator.add_command(now_s, np.array([steering, acceleration]))
@@ -105,12 +113,16 @@ class ClosedLoop:
 
     def _estimate(self, now_s: float) -> None:
         for reading in self.simulator.advance(now_s):
+            if self.recorder is not None:
+                self.recorder.reading(reading)
             for measurement in measurements(reading):
                 self.estimator.add(measurement)
         estimate = self.estimator.predict(now_s)
         if estimate is not None:
             state = estimate.mean[:-1]
             self.log.add_estimate(now_s, state)
+            if self.recorder is not None:
+                self.recorder.estimate(now_s, state)
             self.loop.observe(state, now_s, now_s, now_s)
 
 

@@ -11,9 +11,12 @@ from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.layout import ACTIONS, STATE, VX
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.data import read_drive
+from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation import closed_loop
 from mbrl_ros.evaluation.closed_loop import ClosedLoop
+from mbrl_ros.evaluation.drive_recorder import DriveRecorder
 from mbrl_ros.planning.control_loop import LoopSettings
 from mbrl_ros.planning.planner import PlanningError
 from mbrl_ros.simulation.simulator import Simulator
@@ -37,11 +40,11 @@ class Straight:
         return ControlSequence(stamp_s, DT, np.tile([0.0, 1.0], (HORIZON, 1)), ACTIONS["acceleration"], states=states)
 
 
-def drive(planner, duration_s, start_s=0.0):
+def drive(planner, duration_s, start_s=0.0, recorder=None):
     vehicle = read_settings(config_file("vehicles", "f1tenth", ".yaml"), Vehicle)
     track = Track.from_csv(config_file("tracks", "demo", ".csv"))
     car = Simulator(vehicle, start_s=start_s)
-    loop = ClosedLoop(vehicle, track, car, StateEstimator.for_vehicle(vehicle), planner, LoopSettings())
+    loop = ClosedLoop(vehicle, track, car, StateEstimator.for_vehicle(vehicle), planner, LoopSettings(), recorder)
     loop.run(laps=1, timeout_s=duration_s)
     return loop
 
@@ -73,3 +76,18 @@ def test_says_whether_the_machine_would_have_kept_the_rate(monkeypatch):
     summary = drive(Straight(), 1.0).log.summary()
     assert summary.control_rate_kept == pytest.approx(0.75, abs=0.02)
     assert (summary.solve_p50_ms, summary.solve_p99_ms) == (pytest.approx(5.0), pytest.approx(30.0))
+
+
+def test_a_recorded_drive_is_read_back_as_it_was_driven(tmp_path):
+    with BagWriter(tmp_path / "bag") as bag:
+        loop = drive(Straight(), 2.0, start_s=100.0, recorder=DriveRecorder(bag))
+    recorded = read_drive(tmp_path / "bag", rate_hz=50.0)
+    (segment,) = recorded.segments
+    estimates = {round(stamp_s, 3): state for stamp_s, state in loop.log.estimates}
+    sent = {round(stamp_s, 3): command for stamp_s, command in loop.commands}
+    assert len(segment) > 80
+    assert recorded.topics["pose"] == "/vehicle_state"
+    for stamp_s, state, action in zip(segment.time_s, segment.state, segment.action, strict=True):
+        np.testing.assert_allclose(state, estimates[round(stamp_s, 3)], atol=1e-6)
+        command = sent[round(stamp_s, 3)]
+        np.testing.assert_allclose(action, [command.steering_angle_rad, command.acceleration_mps2], atol=1e-9)
