@@ -1,4 +1,4 @@
-"""A drive in one process, recorded as the driving graph is: a rosbag2 that doctor, fit and train read like any other."""
+"""A drive in one process, recorded as that of the graph is: doctor, fit and train read it like any other."""
 
 from __future__ import annotations
 
