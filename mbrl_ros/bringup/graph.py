@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,15 @@ class ReplayOptions:
     model: str = option("", "folder of the model to compare; empty: the vehicle's nominal kinematic bicycle")
     estimate: bool = option(False, "whether to run the state estimator too (for bags without /vehicle_state)")
     use_sim_time: bool = option(True, "take time from /clock (ros2 bag play --clock)")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The trainer, which waits for goals."""
+
+    split: str = option("time:0.8", "what to learn from, the rest gives the scores: time:0.8, lap:2 or none")
+    niceness: int = option(10, "by how much a training lets other processes go first, from 0 to 19")
+    threads: int = option(1, "threads of a training")
 
 
 def help_of(options: type) -> dict[str, tuple[Any, str]]:
@@ -157,3 +166,8 @@ def replay_graph(options: ReplayOptions) -> Graph:
     }
     server = NodeSpec("dynamics_server", {**common, "model": options.model})
     return Graph((server, NodeSpec("state_estimator", common)) if options.estimate else (server,))
+
+
+def train_graph(options: TrainOptions) -> Graph:
+    """The trainer alone; beside a driving car it stays out of the way by its niceness."""
+    return Graph((NodeSpec("trainer", asdict(options)),))

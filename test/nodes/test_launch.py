@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbrl_ros.bringup.graph import DriveOptions, ReplayOptions, SimulationOptions, config_file
+from mbrl_ros.bringup.graph import DriveOptions, ReplayOptions, SimulationOptions, TrainOptions, config_file
 from mbrl_ros.core.lap import LapTimer
 from mbrl_ros.core.track import Track
 
 pytestmark = [pytest.mark.ros, pytest.mark.distro("launch_ros"), pytest.mark.timeout(400)]
 
 FOLDER = Path(__file__).resolve().parents[2] / "launch"
-OPTIONS = {"sim": SimulationOptions, "vehicle": DriveOptions, "replay": ReplayOptions}
+OPTIONS = {"sim": SimulationOptions, "vehicle": DriveOptions, "replay": ReplayOptions, "train": TrainOptions}
 # What `ros2 launch` does with a file and its arguments; its own command comes with ros2cli.
 LAUNCH = """
 import sys
@@ -126,6 +126,7 @@ def test_sim_drives_a_lap_and_ctrl_c_ends_it_cleanly(bench, tmp_path):
         ("vehicle", [], {"command_gate", "state_estimator", "dynamics_server", "mppi_planner"}),
         ("replay", ["estimate:=true"], {"dynamics_server", "state_estimator"}),
         ("replay", [], {"dynamics_server"}),
+        ("train", ["niceness:=5"], {"trainer"}),
     ],
 )
 def test_what_each_brings_up(bench, tmp_path, name, arguments, nodes):
