@@ -68,9 +68,12 @@ class SimulationOptions(DriveOptions):
 class ReplayOptions:
     """The model server beside a bag that is being played: live prediction errors."""
 
+    bag: str = option("", "recording to play; empty: it is played by somebody else, with /clock")
+    topics: str = option("", "quantity=/topic pairs with commas between, for a bag without /vehicle_state")
     vehicle: str = option("f1tenth", "a name in config/vehicles, or the path of a YAML file")
     model: str = option("", "folder of the model to compare; empty: the vehicle's nominal kinematic bicycle")
-    estimate: bool = option(False, "whether to run the state estimator too (for bags without /vehicle_state)")
+    estimate: bool = option(False, "whether to estimate states from the bag's sensors")
+    real_time_factor: float = option(1.0, "seconds of the recording per second")
     use_sim_time: bool = option(True, "take time from /clock (ros2 bag play --clock)")
 
 
@@ -159,13 +162,28 @@ def simulation_graph(options: SimulationOptions) -> Graph:
 
 
 def replay_graph(options: ReplayOptions) -> Graph:
-    """The model server (and the estimator, where asked) on a bag that is being played."""
+    """The model server (and the estimator, where asked) on a bag, and what plays it.
+
+    Raises:
+        ConfigError: there is no such vehicle, or a bag is played without its clock being heeded.
+    """
+    if options.bag and not options.use_sim_time:
+        raise ConfigError("use_sim_time: a bag that is played here comes with its own /clock; leave it true")
     common = {
         "use_sim_time": options.use_sim_time,
         "vehicle": config_file("vehicles", options.vehicle, ".yaml"),
     }
     server = NodeSpec("dynamics_server", {**common, "model": options.model})
-    return Graph((server, NodeSpec("state_estimator", common)) if options.estimate else (server,))
+    nodes = (server, NodeSpec("state_estimator", common)) if options.estimate else (server,)
+    if not options.bag:
+        return Graph(nodes)
+    player = {
+        "bag": options.bag,
+        "topics": options.topics,
+        "estimate": options.estimate,
+        "real_time_factor": options.real_time_factor,
+    }
+    return Graph((*nodes, NodeSpec("bag_player", player)))
 
 
 def train_graph(options: TrainOptions) -> Graph:

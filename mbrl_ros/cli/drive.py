@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import tempfile
@@ -9,7 +10,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group
@@ -77,7 +78,7 @@ def drive(
         use_sim_time=real_time_factor != 1.0,
     )
     console = Console()
-    outcome = run_drive(options, laps, timeout_s, record, log_folder or _new_log_folder(), console)
+    outcome = run_drive(options, laps, timeout_s, record, log_folder or new_log_folder(), console)
     console.print(summary_table(outcome.summary))
     write_figures(json_file, outcome.summary.to_json())
     if outcome.failure:
@@ -102,7 +103,7 @@ def run_drive(
     graph = simulation_graph(options)
     car = read_settings(config_file("vehicles", options.vehicle, ".yaml"), Vehicle).with_plant(options.plant, "--plant")
     log = DriveLog(Track.from_csv(config_file("tracks", options.track, ".csv")), car.width_m)
-    monitor_of = _monitor_class()
+    monitor_of: type[DriveMonitor] = imported("mbrl_ros.cli.drive_monitor").DriveMonitor
     started_s = time.monotonic()
     failure = ""
     writer = BagWriter(record) if record is not None else None
@@ -122,7 +123,7 @@ def run_drive(
                 monitor.check()
                 live.update(_live_table(monitor, laps, time.monotonic() - started_s))
                 if (ended := processes.ended()) is not None:
-                    failure = _why_ended(ended, log)
+                    failure = why_ended(ended, began=bool(log.solve_times_s))
                 elif time.monotonic() - started_s > timeout_s:
                     failure = f"{len(log.laps)} of {laps} laps after {timeout_s:g} s; node output in {log_folder}"
             monitor.finish()
@@ -168,31 +169,41 @@ def _live_table(monitor: DriveMonitor, laps: int, elapsed_s: float) -> Group:
     return Group(table)
 
 
-def _monitor_class() -> type[DriveMonitor]:
+def imported(module: str) -> Any:
+    """A module of this room that needs ROS 2.
+
+    Raises:
+        MbrlError: ROS 2 or the package's messages are not there.
+    """
     try:
-        from mbrl_ros.cli.drive_monitor import DriveMonitor
+        return importlib.import_module(module)
     except ImportError as error:
         raise MbrlError(
             f"ROS 2 or this package's messages are not on this shell's paths ({error}); "
             "run `make build`, then `. tools/env.sh`, or source the workspace's setup file"
         ) from error
-    return DriveMonitor
 
 
-def _new_log_folder() -> Path:
+def new_log_folder() -> Path:
+    """An empty folder for the output of nodes."""
     base = Path(os.environ.get("ROS_LOG_DIR") or tempfile.gettempdir())
     return Path(tempfile.mkdtemp(prefix="mbrl_drive_", dir=base if base.is_dir() else None))
 
 
-def _why_ended(ended: Ended, log: DriveLog, count: int = 3) -> str:
-    """A node's last words.
+def why_ended(ended: Ended, *, began: bool, count: int = 3) -> str:
+    """A node's last ``count`` words.
+
+    Args:
+        ended: the node.
+        began: whether the graph had begun its work.
+        count: lines that are told.
 
     Raises:
-        ConfigError: it never began to drive, because of something that the user can mend.
+        ConfigError: it never began, because of something that the user can mend.
     """
     words = ended.log.read_text(errors="replace").strip()
     fatal = re.search(r"\[FATAL\].*?\]: (.+)", words)
-    if ended.status == REFUSED and fatal is not None and not log.solve_times_s:
+    if ended.status == REFUSED and fatal is not None and not began:
         raise ConfigError(f"{ended.executable}: {fatal[1]}")
     last = " | ".join(words.splitlines()[-count:]) or "it said nothing"
     return f"{ended.executable} ended with status {ended.status}: {last}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler, Shutdown
 from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
 from launch_ros.actions import LifecycleNode, Node
@@ -58,12 +58,16 @@ def _node(spec: NodeSpec) -> Node:
 
 
 def _when_one_ends(nodes: list[Node]) -> OnProcessExit:
-    """Stop all when the first of ``nodes`` ends by itself, and let the launch end with an exit status of 1."""
+    """Stop all when the first of ``nodes`` ends by itself: one that is done ends the launch with an exit status of 0,
+    any other with 1."""
 
-    def stop_all(event: ProcessExited, context: LaunchContext) -> None:
-        if not context.is_shutdown:
-            # An error is what launch answers with both; a Shutdown event would end with status 0.
-            raise MbrlError(f"{event.process_name} ended with status {event.returncode}: stopping the others")
+    def stop_all(event: ProcessExited, context: LaunchContext) -> list[Shutdown] | None:
+        if context.is_shutdown:
+            return None
+        if event.returncode == 0:
+            return [Shutdown(reason=f"{event.process_name} is done")]
+        # An error is what launch answers with both; a Shutdown would end with status 0.
+        raise MbrlError(f"{event.process_name} ended with status {event.returncode}: stopping the others")
 
     return OnProcessExit(target_action=lambda action: action in nodes, on_exit=stop_all, handle_once=True)
 

@@ -14,6 +14,8 @@ import pytest
 from mbrl_ros.bringup.graph import DriveOptions, ReplayOptions, SimulationOptions, TrainOptions, config_file
 from mbrl_ros.core.lap import LapTimer
 from mbrl_ros.core.track import Track
+from mbrl_ros.data import messages
+from mbrl_ros.data.writing import BagWriter
 
 pytestmark = [pytest.mark.ros, pytest.mark.distro("launch_ros"), pytest.mark.timeout(400)]
 
@@ -152,6 +154,22 @@ def test_the_end_of_a_node_ends_the_others_with_an_error(ros_domain, tmp_path):
     output = subject.output.read_text()
     assert "/nowhere/model.yaml: cannot be read" in output
     assert "ended with status 2: stopping the others" in output
+    assert nodes_left(subject.marker) == []
+
+
+def test_a_replay_ends_well_when_its_recording_does(ros_domain, tmp_path):
+    from harness import nodes_left
+
+    with BagWriter(tmp_path / "bag") as writer:
+        for k in range(50):
+            stamp = 1_700_000_000_000_000_000 + k * 20_000_000
+            command = messages.ackermann(stamp, 0.0)
+            writer.write("/drive", "ackermann_msgs/msg/AckermannDriveStamped", command, stamp)
+            writer.write(
+                "/vehicle_state", "mbrl_ros/msg/VehicleState", messages.vehicle_state(stamp, np.ones(8)), stamp
+            )
+    with launched("replay", f"bag:={tmp_path / 'bag'}", folder=tmp_path) as subject:
+        assert subject.process.wait(timeout=60) == 0, subject.output.read_text()[-3000:]
     assert nodes_left(subject.marker) == []
 
 
