@@ -7,11 +7,13 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,20 +22,28 @@ from rich.table import Table
 
 from mbrl_ros.bringup.graph import SimulationOptions, config_file, help_of, simulation_graph
 from mbrl_ros.bringup.processes import Ended, Processes
-from mbrl_ros.cli.figures import JsonFile, write_figures
+from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError, MbrlError
 from mbrl_ros.core.lap import Lap
+from mbrl_ros.core.layout import X, Y
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.evaluation.drive_log import DriveLog, DriveSummary
+from mbrl_ros.models import passport
+from mbrl_ros.models.plausibility import require_same_car
+from mbrl_ros.planning.settings import RacingPlannerSettings
 
 if TYPE_CHECKING:
     from mbrl_ros.cli.drive_monitor import DriveMonitor
 
 _HELP = {name: text for name, (_, text) in help_of(SimulationOptions).items()}
 _REFRESH_S = 0.1
+_PLACE_M = 0.5
+STARTUP_S = 120.0
+"""Longest that the nodes may take to come up before the first plan [s, wall time]."""
+
 REFUSED = 2
 """Exit status of a node that was given something wrong."""
 
@@ -93,8 +103,12 @@ def run_drive(
     record: Path | None,
     log_folder: Path,
     console: Console,
+    patience_s: float = 20.0,
 ) -> Outcome:
     """Start the graph, watch it until ``laps`` are completed, and stop it; nothing is left running.
+
+    It is over, too, after ``timeout_s`` of wall time, or when the car gets nowhere for ``patience_s`` of simulated time
+    although plans are made, or there is none within `STARTUP_S`.
 
     Raises:
         MbrlError: the graph cannot be described (missing files), a node refused its settings, or ROS 2 is not on this
@@ -102,9 +116,14 @@ def run_drive(
     """
     graph = simulation_graph(options)
     car = read_settings(config_file("vehicles", options.vehicle, ".yaml"), Vehicle).with_plant(options.plant, "--plant")
+    # Here all that is wrong with a file is said at once; a node would stop at the first.
+    read_settings(config_file("planners", options.planner, ".yaml"), RacingPlannerSettings)
+    if options.model:
+        require_same_car(passport.load(options.model), car)
     log = DriveLog(Track.from_csv(config_file("tracks", options.track, ".csv")), car.width_m)
     monitor_of: type[DriveMonitor] = imported("mbrl_ros.cli.drive_monitor").DriveMonitor
     started_s = time.monotonic()
+    stall, patience_s = Stall(), patience_s / min(options.real_time_factor, 1.0)
     failure = ""
     writer = BagWriter(record) if record is not None else None
 
@@ -116,7 +135,7 @@ def run_drive(
             writer or nullcontext(),
             monitor_of(log, writer, announce) as monitor,
             Processes(graph, log_folder) as processes,
-            Live(console=console, refresh_per_second=4) as live,
+            Live(console=console, refresh_per_second=4, transient=True) as live,
         ):
             while len(log.laps) < laps and not failure:
                 time.sleep(_REFRESH_S)
@@ -126,10 +145,41 @@ def run_drive(
                     failure = why_ended(ended, began=bool(log.solve_times_s))
                 elif time.monotonic() - started_s > timeout_s:
                     failure = f"{len(log.laps)} of {laps} laps after {timeout_s:g} s; node output in {log_folder}"
+                elif (still_s := stall.seconds(log)) > (patience_s if log.solve_times_s else STARTUP_S):
+                    failure = _why_stalled(still_s, monitor, log_folder)
             monitor.finish()
     except KeyboardInterrupt:
         failure = "interrupted"
     return Outcome(log.summary(), log, failure)
+
+
+class Stall:
+    """For how long a car has got nowhere.
+
+    Args:
+        now: a clock [s].
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._place: np.ndarray | None = None
+        self._planned = False
+        self._since_s = now()
+
+    def seconds(self, log: DriveLog) -> float:
+        """Time [s] since the car left a place by `_PLACE_M`, or since the first plan, or since the beginning."""
+        place = log.truth[-1][1][[X, Y]] if log.truth else None
+        moved = place is not None and (self._place is None or np.hypot(*(place - self._place)) > _PLACE_M)
+        if moved or self._planned != bool(log.solve_times_s):
+            self._place, self._planned, self._since_s = place, bool(log.solve_times_s), self._now()
+        return self._now() - self._since_s
+
+
+def _why_stalled(still_s: float, monitor: DriveMonitor, log_folder: Path) -> str:
+    """What the nodes say that are not content, or what all say where each is."""
+    said = monitor.latest.doubts or {name: message for name, (message, _) in monitor.latest.diagnostics.items()}
+    heard = "; ".join(f"{name}: {message}" for name, message in sorted(said.items())) or "no node was heard"
+    return f"the car has got nowhere for {still_s:.0f} s ({heard}); node output in {log_folder}"
 
 
 def summary_table(summary: DriveSummary) -> Table:
@@ -140,11 +190,12 @@ def summary_table(summary: DriveSummary) -> Table:
         "track exits": str(summary.exits),
         "lateral error, mean / max": ", ".join(
             f"{lap.mean_lateral_m:.3f} / {lap.max_lateral_m:.3f} m" for lap in summary.laps
-        ),
-        "top speed": f"{summary.top_speed_mps:.2f} m/s",
-        "control cycles in their slot": f"{100 * summary.control_rate_kept:.2f} %",
-        "solve time, p50 / p99": f"{summary.solve_p50_ms:.2f} / {summary.solve_p99_ms:.2f} ms",
-        "estimated position, RMSE": f"{summary.estimator_position_rmse_m:.4f} m",
+        )
+        or "–",
+        "top speed": shown(summary.top_speed_mps, 2, " m/s"),
+        "control cycles in their slot": shown(100 * summary.control_rate_kept, 2, " %"),
+        "solve time, p50 / p99": f"{shown(summary.solve_p50_ms, 2)} / {shown(summary.solve_p99_ms, 2, ' ms')}",
+        "estimated position, RMSE": shown(summary.estimator_position_rmse_m, 4, " m"),
     }
     for name, value in rows.items():
         table.add_row(name, value)
@@ -157,12 +208,12 @@ def _live_table(monitor: DriveMonitor, laps: int, elapsed_s: float) -> Group:
     last = f"{log.laps[-1].time_s:.2f} s" if log.laps else "-"
     table.add_row("laps", f"{len(log.laps)} of {laps}, last {last}")
     table.add_row("speed", f"{monitor.latest.speed_mps:.2f} m/s")
-    table.add_row("lateral error", f"{log.lateral_m:+.3f} m")
+    table.add_row("lateral error", shown(log.lateral_m, 3, " m"))
     if status is not None:
         table.add_row("solve", f"{1e3 * status.solve_time:.1f} ms, {status.backend}, {status.missed_deadlines} late")
         table.add_row("samples that count", f"{status.effective_sample_size:.0f}")
         table.add_row("model", status.model_id)
-    table.add_row("control cycles in their slot", f"{100 * log.control_rate_kept:.1f} %")
+    table.add_row("control cycles in their slot", shown(100 * log.control_rate_kept, 1, " %"))
     for name, (message, values) in sorted(monitor.latest.diagnostics.items()):
         clamps = {key: value for key, value in values.items() if key.startswith("clamped") and value != "0"}
         table.add_row(name, message + (f" {clamps}" if clamps else ""))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from ackermann_msgs.msg import AckermannDriveStamped
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
@@ -50,6 +50,8 @@ class Latest:
     speed_mps: float = 0.0
     status: PlannerStatus | None = None
     diagnostics: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
+    """What diagnostics say that are not OK."""
 
 
 class DriveMonitor:
@@ -153,5 +155,8 @@ class DriveMonitor:
         for status in message.status:
             values = {item.key: item.value for item in status.values}
             self.latest.diagnostics[status.name] = (status.message, values)
+            self.latest.doubts.pop(status.name, None)
+            if status.level != DiagnosticStatus.OK:
+                self.latest.doubts[status.name] = status.message
             if status.name == "command_gate: commands" and int(values.get("cycles", 0)):
                 self.log.control_rate_kept = int(values["cycles in their slot"]) / int(values["cycles"])

@@ -1,4 +1,4 @@
-"""Figures for scripts: what ``--json FILE`` writes."""
+"""Figures for scripts, what ``--json FILE`` writes, and for people."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def write_figures(path: Path | None, figures: Any) -> None:
     """
     if path is not None:
         write_whole(path, json.dumps(_finite(figures), indent=2, allow_nan=False) + "\n")
+
+
+def shown(value: float, decimals: int, unit: str = "") -> str:
+    """A figure for a table, or a dash where there is none."""
+    return f"{value:.{decimals}f}{unit}" if math.isfinite(value) else "–"
 
 
 def _finite(figures: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.cli.figures import JsonFile, write_figures
+from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.track import Track
@@ -117,9 +118,9 @@ def _table(results: list[tuple[Entrant, DriveSummary]]) -> Table:
             str(entrant.seed),
             " ".join(f"{lap.time_s:.2f}" for lap in summary.laps) or "none",
             str(summary.exits),
-            f"{max((lap.max_lateral_m for lap in summary.laps), default=float('nan')):.3f}",
-            f"{summary.estimator_position_rmse_m:.4f}",
-            f"{summary.solve_p50_ms:.2f} / {summary.solve_p99_ms:.2f}",
+            shown(max((lap.max_lateral_m for lap in summary.laps), default=math.nan), 3),
+            shown(summary.estimator_position_rmse_m, 4),
+            f"{shown(summary.solve_p50_ms, 2)} / {shown(summary.solve_p99_ms, 2)}",
         )
     return table
 

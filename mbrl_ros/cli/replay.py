@@ -14,13 +14,16 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from mbrl_ros.bringup.graph import ReplayOptions, help_of, replay_graph
+from mbrl_ros.bringup.graph import ReplayOptions, config_file, help_of, replay_graph
 from mbrl_ros.bringup.processes import Processes
 from mbrl_ros.cli.drive import imported, new_log_folder, why_ended
 from mbrl_ros.cli.figures import JsonFile, write_figures
+from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data.playback import playback
 from mbrl_ros.data.topics import TopicMapping
 from mbrl_ros.models import passport
+from mbrl_ros.models.plausibility import require_same_car
 
 if TYPE_CHECKING:
     from mbrl_ros.msg import PredictionError
@@ -61,7 +64,8 @@ def replay(
     """
     told = playback(bag, TopicMapping.parse(topic or []), estimate=estimate)
     if model:
-        passport.load(model)
+        car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle)
+        require_same_car(passport.load(model), car)
     options = ReplayOptions(
         vehicle=vehicle,
         model=model,

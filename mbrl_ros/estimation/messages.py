@@ -18,7 +18,7 @@ def odometry_covariances(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """[6, 6] pose and [6, 6] twist covariance for nav_msgs/Odometry, from an estimate's [9, 9].
 
     Order (x, y, z, rotation about x, y, z); the pose in the world frame, the twist in the body frame, both of the
-    point that the estimate describes (see ``core.reference_point`` for another one).
+    point that the estimate describes.
     """
     return _expanded(covariance, [X, Y, YAW]), _expanded(covariance, [VX, VY, YAW_RATE])
 

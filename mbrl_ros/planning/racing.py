@@ -9,6 +9,7 @@ from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.models.passport import LoadedModel
+from mbrl_ros.models.plausibility import require_same_car
 from mbrl_ros.models.starting import Remembering
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
 from mbrl_ros.planning.planner import HISTORY_S
@@ -20,9 +21,10 @@ def racing_mppi(
     """MPPI on a loaded model, racing on ``track``; model and task step as the planner's settings say.
 
     Raises:
-        ModelError: as `require_drivable` says, or the model cannot step at the planner's dt.
+        ModelError: as `require_drivable` and `require_same_car` say, or the model cannot step at the planner's dt.
     """
     require_drivable(loaded)
+    require_same_car(loaded, vehicle)
     model = loaded.model
     if not isinstance(model, ParametricModel):
         raise ModelError(f"model {loaded.id} ({model.kind}) steps {model.dt:g} s, the planner {mppi.dt_s:g} s")
