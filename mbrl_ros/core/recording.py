@@ -46,11 +46,11 @@ class Segment:
     @property
     def observed(self) -> np.ndarray:
         """[8] bool: which state entries the recording holds."""
-        return ~np.isnan(self.state).all(axis=0)
+        return np.array([not np.isnan(column).all() for column in self.state.T])
 
     def between(self, start_s: float, end_s: float) -> Segment:
         """The part with ``start_s <= time < end_s``."""
-        rows = (self.time_s >= start_s) & (self.time_s < end_s)
+        rows = slice(*np.searchsorted(self.time_s, (start_s, end_s)))  # a view: the driving may lie on disk
         return replace(self, time_s=self.time_s[rows], state=self.state[rows], action=self.action[rows])
 
 

@@ -56,11 +56,7 @@ def open_bag(path: str | Path) -> Iterator[AnyReader]:
     Raises:
         DataError: nothing is there, or what is there is no readable recording.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such recording; check the path")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        raise DataError(f"{path}: has no metadata.yaml; recreate it with 'ros2 bag reindex {path}'")
+    path = require_recording(path)
     try:
         reader = AnyReader([path], default_typestore=message_types())
         reader.open()
@@ -73,6 +69,20 @@ def open_bag(path: str | Path) -> Iterator[AnyReader]:
         yield reader
     finally:
         reader.close()
+
+
+def require_recording(path: str | Path) -> Path:
+    """``path`` of what looks like a recording.
+
+    Raises:
+        DataError: nothing is there, or a folder that is none.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such recording; check the path")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        raise DataError(f"{path}: has no metadata.yaml; recreate it with 'ros2 bag reindex {path}'")
+    return path
 
 
 def storage_files(path: str | Path) -> list[Path]:

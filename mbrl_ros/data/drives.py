@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import ACCELERATION, ACTIONS, STATE, VX, VY, YAW, YAW_RATE, DriveCommand, ReferencePoint
 from mbrl_ros.core.recording import Drive, Segment
-from mbrl_ros.data import resampling
-from mbrl_ros.data.bag import open_bag, source_hash
+from mbrl_ros.data import decoded, resampling
+from mbrl_ros.data.bag import open_bag, require_recording, source_hash
 from mbrl_ros.data.consistency import contradictions
 from mbrl_ros.data.controls import choose_controls
 from mbrl_ros.data.signals import OnBad, Signals, checked, read_signals
@@ -68,9 +68,42 @@ def read_drive(
         DataError: naming topic and time, see ``data.signals.checked`` and ``data.topics.choose``; or the
             recording has no controls, or the topics never overlap in time.
     """
+    how: dict[str, Any] = {
+        "mapping": mapping or TopicMapping(),
+        "rate_hz": rate_hz,
+        "max_gap_s": max_gap_s,
+        "max_hold_s": max_hold_s,
+        "drive": drive,
+        "low_pass_hz": low_pass_hz,
+        "reference_point": reference_point,
+        "need_controls": need_controls,
+        "mean_commands": mean_commands,
+        "on_bad": on_bad,
+    }
+    require_recording(path)
+    named = source_hash(path)
+    plain = {**how, "mapping": how["mapping"].model_dump()}
+    return decoded.kept(str(path), named, plain, lambda: _read(path, named, **how))
+
+
+def _read(
+    path: str | Path,
+    named: str,
+    mapping: TopicMapping,
+    rate_hz: float | None,
+    max_gap_s: float,
+    max_hold_s: float,
+    drive: DriveCommand | None,
+    low_pass_hz: float | None,
+    reference_point: ReferencePoint | None,
+    need_controls: bool,
+    mean_commands: bool,
+    on_bad: OnBad,
+) -> Drive:
+    """See `read_drive`; ``named`` is the recording's hash."""
     with open_bag(path) as reader:
         signals = read_signals(reader)
-    sources, notes = choose(signals, mapping or TopicMapping(), str(path))
+    sources, notes = choose(signals, mapping, str(path))
     used = {s.topic: checked(s, on_bad) for s in sources.values()}
     sources = {quantity: used[s.topic] for quantity, s in sources.items()}
     controls = choose_controls(sources, drive, str(path))
@@ -118,7 +151,7 @@ def read_drive(
     if low_pass_hz:
         notes.append(f"velocities, yaw rate and acceleration low-passed causally at {low_pass_hz:g} Hz")
     topics = {quantity: s.topic for quantity, s in sources.items()}
-    return Drive(tuple(segments), 1 / rate, point, str(path), source_hash(path), topics, tuple(notes))
+    return Drive(tuple(segments), 1 / rate, point, str(path), named, topics, tuple(notes))
 
 
 def _common_time(

@@ -14,6 +14,7 @@ from rosbags.interfaces import Connection
 from mbrl_ros.core.angles import yaw_from_quaternion
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.data.bag import message_types
+from mbrl_ros.data.spool import Spool
 
 OnBad = Literal["error", "drop"]
 """What to do with a message that cannot be true: refuse the recording, or leave the message out and count it."""
@@ -131,22 +132,22 @@ def read_signals(reader: AnyReader) -> dict[str, Signals]:
         DataError: a message cannot be decoded.
     """
     connections = [c for c in reader.connections if c.msgtype in DECODERS]
-    rows: dict[str, list[Sequence[float]]] = {c.topic: [] for c in connections}
-    stamps: dict[str, list[int]] = {c.topic: [] for c in connections}
+    rows = {c.topic: Spool(len(DECODERS[c.msgtype][0]), np.float64) for c in connections}
+    stamps = {c.topic: Spool(1, np.int64) for c in connections}
     newest: dict[str, Any] = {}
     decoders = {c.topic: DECODERS[c.msgtype][1] for c in connections}
     for connection, message in _messages(reader, connections):
         topic = connection.topic
         stamp = message.header.stamp
-        stamps[topic].append(stamp.sec * 1_000_000_000 + stamp.nanosec)
-        rows[topic].append(decoders[topic](message))
+        stamps[topic].add((stamp.sec * 1_000_000_000 + stamp.nanosec,))
+        rows[topic].add(decoders[topic](message))
         newest[topic] = message
     result = {}
     for connection in connections:
         topic = connection.topic
-        if topic in result or not rows[topic]:
+        if topic in result or not len(rows[topic]):
             continue
-        columns = dict(zip(DECODERS[connection.msgtype][0], np.asarray(rows[topic], dtype=float).T, strict=True))
+        columns = dict(zip(DECODERS[connection.msgtype][0], rows[topic].array().T, strict=True))
         for name in _not_measured(newest[topic]):
             del columns[name]
         if set(QUATERNION) <= set(columns):
@@ -154,7 +155,7 @@ def read_signals(reader: AnyReader) -> dict[str, Signals]:
         result[topic] = Signals(
             topic,
             connection.msgtype,
-            np.asarray(stamps[topic], dtype=np.int64),
+            stamps[topic].array()[:, 0],
             columns,
             newest[topic].header.frame_id,
             getattr(newest[topic], "child_frame_id", ""),
@@ -219,7 +220,10 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
     keep = ~bad
     if keep.sum() < 2:
         raise DataError(f"topic '{signals.topic}': {int(keep.sum())} usable messages of {len(signals)}; {notes}")
-    columns = {name: column[keep] for name, column in signals.columns.items()}
+    if bad.any():
+        columns = {name: column[keep] for name, column in signals.columns.items()}
+        signals = replace(signals, stamp_ns=signals.stamp_ns[keep], columns=columns)
+    columns = signals.columns
     if set(QUATERNION) <= set(columns):
         upright = np.median(1 - 2 * (columns["qx"] ** 2 + columns["qy"] ** 2))
         tilt = np.degrees(np.arccos(np.clip(upright, -1.0, 1.0)))
@@ -228,7 +232,7 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
                 f"{signals.topic}: its frame is tilted by {tilt:.0f} degrees (median), so its yaw is no heading "
                 "and its x no forward; REP-103 wants x forward, y left, z up"
             )
-    return replace(signals, stamp_ns=signals.stamp_ns[keep], columns=columns, notes=tuple(notes))
+    return replace(signals, notes=tuple(notes))
 
 
 def _faults(signals: Signals) -> list[tuple[str, np.ndarray]]:

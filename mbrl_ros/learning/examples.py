@@ -33,6 +33,7 @@ class Examples:
         observed: [N, 8] bool.
         held_out: [M, N] bool: windows that stop the training of a member and are not learned from by it.
         weight: [M, N] how often a member learns from a window; 0 where it is held out.
+        judging: [J] windows that members are stopped by: held out by any, evenly spread where they are many.
     """
 
     car: StoredTensor
@@ -42,6 +43,7 @@ class Examples:
     observed: torch.Tensor
     held_out: torch.Tensor
     weight: torch.Tensor
+    judging: torch.Tensor
 
     @property
     def count(self) -> int:
@@ -117,7 +119,10 @@ def examples_for(
     shared = network.probabilistic  # elites are chosen by their errors on the same driving
     held_out = held_out_windows(stretches.starts.block, network.members, settings, shared=shared)
     weight = _drawn(~held_out, settings.seed) if settings.bootstrap else (~held_out).float()
-    return Examples(**stored, observed=stretches.observed, held_out=held_out, weight=weight)
+    judging = held_out.any(dim=0).nonzero()[:, 0]
+    if settings.epoch_predictions:
+        judging = judging[evenly(len(judging), settings.epoch_predictions)]
+    return Examples(**stored, observed=stretches.observed, held_out=held_out, weight=weight, judging=judging)
 
 
 def _stored(model: LearnedModel, driving: Driving) -> dict[str, torch.Tensor]:

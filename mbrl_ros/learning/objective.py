@@ -119,8 +119,7 @@ class SingleStep:
 
 
 def _held_out_error(objective: MultiStep | SingleStep, model: LearnedModel, group: Group) -> torch.Tensor:
-    held_out = objective.examples.held_out
-    wanted = held_out.any(dim=0).nonzero()[:, 0]
+    held_out, wanted = objective.examples.held_out, objective.examples.judging
     mine = group.share(wanted)
     with torch.no_grad():
         parts = [objective.losses(model, 0, rows).error for rows in mine.split(_ROWS)]

@@ -49,6 +49,9 @@ class TrainingSettings(Settings):
     velocity_weight: NonNegativeFloat = Field(default=0.3, description="of heading and velocities beside the position")
     epochs: PositiveInt = Field(default=14, description="passes over the data, at most")
     patience: PositiveInt = Field(default=5, description="epochs without a better held-out error after which to stop")
+    epoch_predictions: PositiveInt | None = Field(
+        default=None, description="learned from in an epoch, at most, drawn anew for each; empty: all there are"
+    )
     batch: PositiveInt = Field(default=64, description="predictions per step of the optimiser")
     learning_rate: PositiveFloat = Field(default=2e-3, description="at the beginning; it falls to zero along a cosine")
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="decoupled (AdamW)")

@@ -190,6 +190,8 @@ class Trainer:
                 return None
             losses.append(loss)
         held_out = self._objective.held_out(self._model, self._group)
+        if not bool(torch.isfinite(held_out).all()):
+            raise self._diverged("held-out error")
         self._keep(held_out)
         self._done += 1
         return Epoch(
@@ -202,10 +204,10 @@ class Trainer:
         )
 
     def _batches(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Every example once, each batch in a view drawn at random."""
+        """Every example once, or as many as an epoch may have, each batch in a view drawn at random."""
         examples = self._objective.examples
-        order = torch.randperm(examples.count, generator=self._generator)
-        for rows in order.chunk(max(1, examples.count // self._settings.batch)):
+        order = torch.randperm(examples.count, generator=self._generator)[: self._settings.epoch_predictions]
+        for rows in order.chunk(max(1, len(order) // self._settings.batch)):
             yield int(torch.randint(examples.views, (1,), generator=self._generator)), rows
 
     def _step(self, view: int, rows: torch.Tensor, stop: bool) -> float | None:
@@ -220,13 +222,16 @@ class Trainer:
         if stops:
             return None
         if not bool(torch.isfinite(total).all()):
-            raise ModelError(
-                f"the loss is not finite in epoch {self._done + 1}: lower learning_rate or gradient_norm, and look at "
-                "the driving with `mbrl doctor`; the checkpoint is that of the epoch before"
-            )
+            raise self._diverged("loss")
         _cut_gradients(list(self._trained.values()), self._settings.gradient_norm)
         self._optimiser.step()
         return float(total.mean())
+
+    def _diverged(self, what: str) -> ModelError:
+        return ModelError(
+            f"the {what} is not finite in epoch {self._done + 1}: lower learning_rate or gradient_norm, and look at "
+            "the driving with `mbrl doctor`; the checkpoint is that of the epoch before"
+        )
 
     def _summed(self, by_member: torch.Tensor, stop: bool) -> tuple[torch.Tensor, bool]:
         """Losses [M] summed over the group, and whether any of it is to stop; gradients are summed in place."""

@@ -27,6 +27,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mbrl_ros.core.cache import cache_folder
+
+PART = "rollouts"
+"""Folder of the cache."""
+
 LANES = 16
 """Rollouts per package call are a multiple of this, the widest vector of single precision; saves a scalar remainder."""
 
@@ -68,7 +73,7 @@ def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step 
         The compiled step, for numbers of rollouts that are a multiple of LANES, or None where it cannot be had; and a
         note: a sentence on what went wrong or was done, or nothing.
     """
-    folder, key = cache_folder(), structure_hash(step, tensors, sizes)
+    folder, key = cache_folder(PART), structure_hash(step, tensors, sizes)
     note = ""
     for path in sorted(folder.glob(f"{key}-*.pt2")):
         compiled, problem = _load(path, step, tensors, sizes)
@@ -88,16 +93,6 @@ def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step 
     if compiled is None:
         return None, f"{note}Rollouts are not compiled: the package just built {problem}"
     return compiled, f"{note}Rollouts compiled in {time.monotonic() - begun:.0f} s, kept as {path}"
-
-
-def cache_folder() -> Path:
-    """``$MBRL_CACHE``, or mbrl_ros below the user's cache folder (XDG), with a folder for packages; created."""
-    base = (
-        os.environ.get("MBRL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mbrl_ros"
-    )
-    folder = Path(base) / "rollouts"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def missing_tools() -> str:

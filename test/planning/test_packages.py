@@ -7,6 +7,7 @@ import pytest
 import torch
 from planning_toys import DoubleIntegrator, Regulate
 
+from mbrl_ros.core.cache import cache_folder
 from mbrl_ros.core.tasks.goal import GoalSettings, GoalTask
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track_generator import TrackSettings, generate_track
@@ -32,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def built(compiled, car, race):
     """The package that the ``compiled`` fixture uses."""
-    return next(packages.cache_folder().glob(f"{hash_of(car, race)}-*.pt2"))
+    return next(cache_folder(packages.PART).glob(f"{hash_of(car, race)}-*.pt2"))
 
 
 def test_the_hash_ignores_values_and_tracks(car, race, vehicle):
@@ -137,8 +138,8 @@ def test_a_compiler_that_fails_is_told(cache, monkeypatch):
 
 def test_the_cache_is_where_the_user_wants_it(monkeypatch, tmp_path):
     monkeypatch.setenv("MBRL_CACHE", str(tmp_path / "mine"))
-    assert packages.cache_folder() == tmp_path / "mine" / "rollouts"
+    assert cache_folder(packages.PART) == tmp_path / "mine" / "rollouts"
     monkeypatch.delenv("MBRL_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert packages.cache_folder() == tmp_path / "xdg" / "mbrl_ros" / "rollouts"
-    assert packages.cache_folder().is_dir()
+    assert cache_folder(packages.PART) == tmp_path / "xdg" / "mbrl_ros" / "rollouts"
+    assert cache_folder(packages.PART).is_dir()
