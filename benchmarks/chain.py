@@ -51,12 +51,12 @@ def main() -> None:
         times = write_repeated(options.bag, bag, options.megabytes)
         environment = {**os.environ, "MBRL_CACHE": str(Path(scratch, "cache")), "OMP_NUM_THREADS": str(options.threads)}
         print(f"{options.bag.name}, begun {times} times: {options.megabytes:g} MB of messages, {os.cpu_count()} cores")
+        fitted = ["--out", str(model), "--threads", str(options.threads)]
         rows = [
             measured("doctor", ["doctor", str(bag)], environment),
-            measured("train", ["train", options.recipe, str(bag), "--out", str(model), "--threads", str(options.threads)],
-                     environment),
+            measured("train", ["train", options.recipe, str(bag), *fitted], environment),
             measured("evaluate", ["evaluate", str(model), "--bag", str(bag)], environment),
-        ]  # fmt: skip
+        ]
     rows.append({
         "command": "all", "seconds": sum(row["seconds"] for row in rows),
         "cpu_seconds": sum(row["cpu_seconds"] for row in rows), "peak_mb": max(row["peak_mb"] for row in rows),

@@ -22,13 +22,12 @@ def write_repeated(source: Path, target: Path, megabytes: float) -> int:
         How often it was begun.
     """
     with open_bag(source) as reader, BagWriter(target, reader.typestore) as writer:
+        readable = [c for c in reader.connections if c.msgtype in DECODERS]
         lasts_ns = reader.duration + PAUSE_S * 10**9
         size = times = 0
         while size < megabytes * 1e6:
             shift_ns = times * lasts_ns
-            for connection, received_ns, raw in reader.messages(
-                [c for c in reader.connections if c.msgtype in DECODERS]
-            ):
+            for connection, received_ns, raw in reader.messages(readable):
                 writer.write(connection.topic, connection.msgtype, _later(raw, shift_ns), received_ns + shift_ns)
                 size += len(raw)
                 if size >= megabytes * 1e6:
