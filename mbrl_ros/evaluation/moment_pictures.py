@@ -26,7 +26,7 @@ def draw_moments(comparison: BagComparison) -> Figure:
     for row in grid[2:]:  # speeds are compared within a moment, not between them
         _share_height(list(row))
     layout = comparison.windows.action_layout
-    drive = f"{layout.names[1].removesuffix('_command')} [{layout.units[1]}]"
+    drive = f"{layout.names[1].replace('_', ' ')} [{layout.units[1]}]"
     labels = ("ahead [m]", "speed [m/s]", "yaw rate [rad/s]", "steering [rad]", drive)
     for axes, label in zip(grid[:, 0], labels, strict=True):
         axes.set_ylabel(label)

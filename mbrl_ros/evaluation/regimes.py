@@ -106,11 +106,11 @@ def regime_scores(
 
 
 def in_words(between: tuple[float, float]) -> str:
-    """What lies between two figures, the outer ones infinite: ``< 12``, ``12–17`` or ``> 17``."""
+    """What lies between two figures, the outer ones infinite: ``< 12.3``, ``12.3–17`` or ``> 17``."""
     low, high = between
     if math.isinf(low):
-        return f"< {high:.2g}"
-    return f"> {low:.2g}" if math.isinf(high) else f"{low:.2g}–{high:.2g}"
+        return f"< {high:.3g}"
+    return f"> {low:.3g}" if math.isinf(high) else f"{low:.3g}–{high:.3g}"
 
 
 def _between(borders: tuple[float, float], third: int) -> tuple[float, float]:

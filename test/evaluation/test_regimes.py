@@ -43,6 +43,6 @@ def test_scores_by_regime_add_up_to_the_whole(comparison):
 
 
 def test_borders_in_words():
-    assert in_words((-math.inf, 12.3)) == "< 12"
-    assert in_words((12.3, 17.0)) == "12–17"
+    assert in_words((-math.inf, 12.3)) == "< 12.3"
+    assert in_words((12.3, 17.0)) == "12.3–17"
     assert in_words((0.014, math.inf)) == "> 0.014"
