@@ -29,6 +29,25 @@ def tables_of(name: str, comparison: BagComparison, rollout_times_s: Mapping[str
         yield _intervals(comparison)
 
 
+def overview(comparisons: Mapping[str, BagComparison]) -> Table:
+    """Errors at the longest horizon, a column for each recording."""
+    longest = {name: max(score.horizon_s for score in c.scores) for name, c in comparisons.items()}
+    table = Table(title="ADE / FDE in m over the longest horizon, by recording")
+    table.add_column("model")
+    for name, horizon_s in longest.items():
+        table.add_column(f"{name}, {horizon_s:g} s", justify="right", overflow="fold")
+    for model in dict.fromkeys(model for c in comparisons.values() for model in c.predicted):
+        found = {
+            name: score
+            for name, c in comparisons.items()
+            for score in c.scores
+            if (score.model, score.horizon_s) == (model, longest[name])
+        }
+        cells = (_cell(found[name]) if name in found else "–" for name in comparisons)
+        table.add_row(model, *cells, style=_style(model))
+    return table
+
+
 def _by_horizon(name: str, comparison: BagComparison, rollout_times_s: Mapping[str, float]) -> Table:
     table = Table(
         title=f"{name}: ADE / FDE in m, with the 95 % interval of ADE; starts at vx > {comparison.min_speed:.2g} m/s"

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from mbrl_ros.cli.comparison_tables import tables_of
+from mbrl_ros.cli.comparison_tables import overview, tables_of
 from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.recordings import OnBad, Rate, Topic, Topics, reading
 from mbrl_ros.core.errors import DataError, ModelError
@@ -110,6 +110,8 @@ def evaluate(
             console.print(table)
         for note in (*comparison.drive.notes, *comparison.notes):
             console.print(f"[dim]note:[/] {escape(note)}", soft_wrap=True, highlight=False)
+    if len(by_name) > 1:
+        console.print(overview(by_name))
     write_figures(json_file, [row for name, c in by_name.items() for row in json_rows(name, c, times_s)])
     if written is not None:
         console.print(f"report: {written}", soft_wrap=True)

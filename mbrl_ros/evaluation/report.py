@@ -62,7 +62,10 @@ def write_report(
     )
     path = folder / "report.html"
     page = environment.get_template("report.html.j2").render(
-        bags=bags, times_ms={name: 1e3 * time_s for name, time_s in rollout_times_s.items()}, plan=(ROLLOUTS, STEPS)
+        bags=bags,
+        models=list(dict.fromkeys(row["model"] for bag in bags for row in bag["rows"])),
+        times_ms={name: 1e3 * time_s for name, time_s in rollout_times_s.items()},
+        plan=(ROLLOUTS, STEPS),
     )
     write_whole(path, page)
     return path

@@ -1,6 +1,7 @@
 """`mbrl evaluate` as a script meets it: files, exit statuses, one clear line for a mistake."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -88,6 +89,16 @@ def test_the_table_says_what_the_json_says(recording, tmp_path):
     assert next(line[-1] for line in lines if line[0] == "bicycle") == f"{time_ms:.0f} ms"
     floors = [f"{regime['ade_m']:.3f}" for regime in at["floor", 1.0]["regimes"].values()]
     assert [line[-1] for line in lines if len(line) == 7 and line[2].isdigit()] == floors
+
+
+def test_several_recordings_have_a_table_side_by_side(recording, tmp_path):
+    other = recording.rename(tmp_path / "other")
+    shutil.copytree(other, recording)
+    result = run("--bag", recording, "--bag", other, "--horizon", 0.5, "--report", tmp_path / "report", columns=100)
+    assert result.exit_code == 0, result.output
+    assert "run, 0.5 s" in result.output
+    assert "other, 0.5 s" in result.output
+    assert "<th>run</th><th>other</th>" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_baselines_alone(recording, tmp_path):
