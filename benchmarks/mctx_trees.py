@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mbrl_ros.core.files import write_whole
 from mbrl_ros.planning.mcts import Leaf, SearchSettings, Transition, Tree, search
 
 PEER = """
@@ -178,7 +179,9 @@ def main() -> None:
     if arguments.json:
         spread = float(np.subtract(*np.percentile(mine, [75, 25])) / ours_ms)
         row = {"benchmark": "mcts", "peer": "mctx 0.0.71", "ratio": ratio, "ours_ms": ours_ms}
-        arguments.json.write_text(json.dumps([{**row, "peer_ms": float(np.median(peer_ms)), "spread": spread}]) + "\n")
+        write_whole(
+            arguments.json, json.dumps([{**row, "peer_ms": float(np.median(peer_ms)), "spread": spread}]) + "\n"
+        )
 
 
 if __name__ == "__main__":
