@@ -8,33 +8,37 @@ import torch
 
 
 class Problem(Protocol):
-    """A batched decision process with continuous actions.
-
-    Attributes:
-        action_low, action_high: bounds of the A entries of an action.
-        observed: O, entries of an observation.
-        discount: of rewards, by step.
-        steps: after which an episode is cut off; the value beyond is still counted on.
-        reward_scale: makes rewards of about one.
-    """
+    """A batched decision process with continuous actions."""
 
     @property
-    def action_low(self) -> tuple[float, ...]: ...
+    def action_low(self) -> tuple[float, ...]:
+        """Least that each of the A entries of an action may be."""
+        ...
 
     @property
-    def action_high(self) -> tuple[float, ...]: ...
+    def action_high(self) -> tuple[float, ...]:
+        """Most."""
+        ...
 
     @property
-    def observed(self) -> int: ...
+    def observed(self) -> int:
+        """O, entries of an observation."""
+        ...
 
     @property
-    def discount(self) -> float: ...
+    def discount(self) -> float:
+        """Of rewards, by step."""
+        ...
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """After which an episode is cut off; the value beyond is still counted on."""
+        ...
 
     @property
-    def reward_scale(self) -> float: ...
+    def reward_scale(self) -> float:
+        """Makes rewards of about one."""
+        ...
 
     def reset(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """[count, S] states that episodes begin in."""

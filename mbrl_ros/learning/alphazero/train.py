@@ -138,8 +138,8 @@ def _play(
         state = torch.where(ended[:, None], fresh, following)
     values.append(agent.decide(state, explore=True).value)
     target = returns(torch.stack(rewards), torch.stack(goes_on), torch.stack(values), problem.discount, settings)
-    stacked = (torch.stack(each).flatten(0, 1) for each in (observations, raws, shares))
-    return _Samples(*stacked, target.flatten()), float(total.mean())
+    observation, raw, share = (torch.stack(each).flatten(0, 1) for each in (observations, raws, shares))
+    return _Samples(observation, raw, share, target.flatten()), float(total.mean())
 
 
 def returns(
