@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
+from mbrl_ros.core.delay import CommandHistory, delayed
+from mbrl_ros.core.layout import STATE
+from mbrl_ros.core.state_history import StateHistory
 from mbrl_ros.models.model import DynamicsModel
 
 SETTLE_S = 0.5
@@ -43,6 +48,35 @@ def start(model: DynamicsModel, states: torch.Tensor, observed: torch.Tensor, ap
     if isinstance(model, Remembering):
         return model.start(states, observed, applied)
     return settled(model, states, observed, applied)
+
+
+def start_now(
+    model: DynamicsModel, state: np.ndarray, stamp_s: float, commands: CommandHistory, driven: StateHistory
+) -> tuple[torch.Tensor, float]:
+    """State [S] from which ``model`` predicts at ``stamp_s``, and the share of the driving it wants that there was.
+
+    Its memory is filled from as many whole steps as were driven; with none it begins empty.
+
+    Args:
+        model: any; one without memory begins with ``state``.
+        state: [8] the car's at ``stamp_s``, all of it known.
+        stamp_s: the present [s].
+        commands: as they were sent.
+        driven: states up to ``state``.
+    """
+    dtype = model.delay.dtype
+    if not isinstance(model, Remembering):
+        return torch.tensor(state, dtype=dtype), 1.0
+    wanted = math.ceil(model.history_s / model.dt - 1e-9)
+    steps = min(wanted, math.floor(driven.span_s / model.dt + 1e-6))
+    before = driven.at(stamp_s + model.dt * np.arange(-steps, 0)) if steps else np.empty((0, len(STATE)))
+    states = torch.tensor(np.concatenate([before, state[None]]), dtype=dtype)
+    delay = model.delay.detach().double() / model.dt
+    late = math.ceil(float(delay.max()))
+    sent = torch.from_numpy(commands.mean(stamp_s - (steps + late) * model.dt, model.dt, steps + late))
+    applied = delayed(sent, delay, late) if steps else sent[:0]
+    everything = torch.ones(1, len(STATE), dtype=torch.bool)
+    return model.start(states[None], everything, applied.to(dtype)[None])[0], steps / wanted
 
 
 def settled(model: DynamicsModel, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor) -> torch.Tensor:

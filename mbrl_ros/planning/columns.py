@@ -22,6 +22,7 @@ aten = torch.ops.aten
 
 _COPIES = {aten.detach.default, aten.alias.default, aten.clone.default, aten.contiguous.default}
 _CONVERSIONS = {aten.to.dtype, aten.to.dtype_layout, aten._to_copy.default}
+_END = 1 << 62  # an exporter's slice without an end has a larger one
 _LARGEST_ROW = 32
 """Longer rows than this are data, not the entries of a record, and stay together."""
 
@@ -34,11 +35,13 @@ class _Columns:
         entries: the tensor's slices along that dimension.
         dim: the dimension, counted from the end (negative), so that broadcasting does not move it.
         ndim: number of dimensions of the whole tensor.
+        rest: what follows the entries along that dimension and stays together, as a model's memory.
     """
 
     entries: tuple[Node, ...]
     dim: int
     ndim: int
+    rest: Node | None = None
 
 
 def unroll_columns(graph: Graph) -> Graph:
@@ -54,14 +57,18 @@ class _Unroller:
         self._wholes: dict[int, Node] = {}
         self._rules: dict[Any, Callable[[Node], Any]] = {
             aten.stack.default: self._stack,
+            aten.cat.default: self._cat,
             aten.unbind.int: self._unbind,
             aten.select.int: self._select,
             aten.slice.Tensor: self._slice,
             aten.split.Tensor: self._split,
             aten.squeeze.dim: self._squeeze,
+            aten.unsqueeze.default: self._unsqueeze,
+            aten.mean.dim: self._mean,
             aten.index.Tensor: self._gather,
             operator.getitem: self._getitem,
-            **dict.fromkeys((aten.numpy_T.default, aten.t.default), self._transpose),
+            **dict.fromkeys((aten.reshape.default, aten.expand.default), self._reshape),
+            **dict.fromkeys((aten.numpy_T.default, aten.t.default, aten.mT.default), self._transpose),
             **dict.fromkeys((aten.permute.default, aten.movedim.int, aten.transpose.int), self._transpose),
         }
 
@@ -85,13 +92,17 @@ class _Unroller:
         if not isinstance(value, _Columns):
             return value
         if id(value) not in self._wholes:
-            self._wholes[id(value)] = self._call(aten.stack.default, list(value.entries), value.dim)
+            whole = self._call(aten.stack.default, list(value.entries), value.dim)
+            if value.rest is not None:
+                whole = self._call(aten.cat.default, [whole, value.rest], value.dim)
+            self._wholes[id(value)] = whole
         return self._wholes[id(value)]
 
     def _columns(self, node: Node, dim: int) -> _Columns | None:
-        """What ``node``'s first argument is, if it is columns along ``dim``."""
+        """What ``node``'s first argument is, if it is columns along ``dim`` and nothing else."""
         value = self._values.get(node.args[0]) if isinstance(node.args[0], Node) else None
-        return value if isinstance(value, _Columns) and value.dim == _from_end(dim, value.ndim) else None
+        fits = isinstance(value, _Columns) and value.dim == _from_end(dim, value.ndim) and value.rest is None
+        return value if fits else None
 
     def _stack(self, node: Node) -> _Columns:
         given: Any = node.args[0]
@@ -99,20 +110,41 @@ class _Unroller:
         ndim = _ndim(node)
         return _Columns(entries, _from_end(_argument(node, 1, 0), ndim), ndim)
 
+    def _cat(self, node: Node) -> _Columns | None:
+        given: Any = node.args[0]
+        values = [self._values[argument] for argument in given]
+        ndim = _ndim(node)
+        dim = _from_end(_argument(node, 1, 0), ndim)
+        alike = [isinstance(value, _Columns) and value.dim == dim and value.rest is None for value in values]
+        few = alike.index(False) if False in alike else len(alike)
+        if not few or any(alike[few:]):
+            return None
+        entries = tuple(entry for value in values[:few] for entry in value.entries)
+        others = [self._whole(value) for value in values[few:]]
+        rest = self._call(aten.cat.default, others, dim) if len(others) > 1 else others[0] if others else None
+        return _Columns(entries, dim, ndim, rest)
+
     def _unbind(self, node: Node) -> tuple[Node, ...] | None:
         columns = self._columns(node, _argument(node, 1, 0))
         return columns.entries if columns else None
 
     def _select(self, node: Node) -> Node | None:
-        columns = self._columns(node, _argument(node, 1, 0))
+        columns = self._front(node, _argument(node, 1, 0), _argument(node, 2, 0) + 1)
         return columns.entries[_argument(node, 2, 0)] if columns else None
 
     def _slice(self, node: Node) -> _Columns | None:
-        columns = self._columns(node, _argument(node, 1, 0))
+        columns = self._front(node, _argument(node, 1, 0), _argument(node, 3, _END))
         if columns is None:
             return None
         kept = slice(_argument(node, 2, None), _argument(node, 3, None), _argument(node, 4, 1))
         return _Columns(columns.entries[kept], columns.dim, columns.ndim)
+
+    def _front(self, node: Node, dim: int, end: int) -> _Columns | None:
+        """As `_columns`, but columns with a rest will do where no more than their entries before ``end`` are wanted."""
+        value = self._values.get(node.args[0]) if isinstance(node.args[0], Node) else None
+        if isinstance(value, _Columns) and value.rest is not None and 0 < end <= len(value.entries):
+            return value if value.dim == _from_end(dim, value.ndim) else None
+        return self._columns(node, dim)
 
     def _split(self, node: Node) -> tuple[_Columns, ...] | None:
         size = node.args[1]
@@ -124,7 +156,7 @@ class _Unroller:
 
     def _squeeze(self, node: Node) -> Node | _Columns | None:
         value = self._values[node.args[0]]  # type: ignore[index]
-        if not isinstance(value, _Columns):
+        if not isinstance(value, _Columns) or value.rest is not None:
             return None
         dim = _from_end(_argument(node, 1, 0), value.ndim)
         if dim == value.dim:
@@ -134,6 +166,27 @@ class _Unroller:
         entries = tuple(self._call(aten.squeeze.dim, entry, dim + 1) for entry in value.entries)
         return _Columns(entries, value.dim, _ndim(node))
 
+    def _unsqueeze(self, node: Node) -> _Columns | None:
+        """A new first dimension."""
+        value = self._values[node.args[0]]  # type: ignore[index]
+        if not isinstance(value, _Columns) or value.rest is not None or node.args[1] not in (0, -1 - value.ndim):
+            return None
+        entries = tuple(self._call(aten.unsqueeze.default, entry, 0) for entry in value.entries)
+        return _Columns(entries, value.dim, _ndim(node))
+
+    def _mean(self, node: Node) -> _Columns | None:
+        """Over the first dimension."""
+        value = self._values[node.args[0]]  # type: ignore[index]
+        first = list(node.args[1]) in ([0], [-_ndim(node) - 1]) and len(node.args) == 2  # type: ignore[arg-type]
+        if not isinstance(value, _Columns) or value.rest is not None or not first or value.dim == -value.ndim:
+            return None
+        return _Columns(tuple(self._call(aten.mean.dim, e, [0]) for e in value.entries), value.dim, _ndim(node))
+
+    def _reshape(self, node: Node) -> Any:
+        """What keeps its shape is not touched."""
+        given: Any = node.args[0]
+        return self._values[given] if given.meta["val"].shape == node.meta["val"].shape else None
+
     def _getitem(self, node: Node) -> Any:
         value = self._values[node.args[0]]  # type: ignore[index]
         index: Any = node.args[1]
@@ -141,19 +194,28 @@ class _Unroller:
 
     def _transpose(self, node: Node) -> _Columns | None:
         value = self._values[node.args[0]]  # type: ignore[index]
-        if _ndim(node) != 2 or not _swaps(node):
+        ndim = _ndim(node)
+        if node.target is not aten.mT.default and (ndim != 2 or not _swaps(node)):
             return None
         if isinstance(value, _Columns):
-            return _Columns(value.entries, -3 - value.dim, 2)
-        count = node.meta["val"].shape[1]
-        if not isinstance(count, int) or count > _LARGEST_ROW:
-            return None
-        return _Columns(tuple(self._call(aten.select.int, value, 0, row) for row in range(count)), -1, 2)
+            if value.dim < -2:
+                return None
+            rest = value.rest and self._call(aten.mT.default, value.rest)
+            return _Columns(value.entries, -3 - value.dim, ndim, rest)
+        rows, count = node.meta["val"].shape[-2:]
+        if not isinstance(count, int) or count > _LARGEST_ROW or (ndim > 2 and isinstance(rows, int)):
+            return None  # weights stay together
+        return _Columns(tuple(self._call(aten.select.int, value, -2, row) for row in range(count)), -1, ndim)
 
     def _gather(self, node: Node) -> _Columns | None:
         """Rows of a table at an index: a record whose entries are gathered one by one."""
         rows = node.all_input_nodes[0].meta["val"]
         indices: Any = node.args[1]
+        value = self._values[node.args[0]]  # type: ignore[index]
+        if isinstance(value, _Columns) and len(indices) == 1 and value.rest is None and value.dim > -value.ndim:
+            index = [self._whole(self._values[indices[0]])]
+            gathered = tuple(self._call(aten.index.Tensor, entry, index) for entry in value.entries)
+            return _Columns(gathered, value.dim, _ndim(node))
         if len(indices) != 1 or rows.ndim != 2 or not isinstance(rows.shape[1], int) or rows.shape[1] > _LARGEST_ROW:
             return None
         source, index = (self._whole(self._values[argument]) for argument in node.all_input_nodes)
@@ -168,14 +230,21 @@ class _Unroller:
             return None
         given = [self._values[argument] for argument in node.all_input_nodes]
         columns = [value for value in given if isinstance(value, _Columns)]
-        if not columns or len({(value.dim, len(value.entries)) for value in columns}) > 1:
+        if not columns or len({value.dim for value in columns}) > 1:
             return None
-        dim, count = columns[0].dim, len(columns[0].entries)
+        dim, rest = columns[0].dim, columns[0].rest
+        if any(value.rest is not None for value in columns) and len(given) > 1:
+            return None
+        count = node.meta["val"].shape[dim]  # a single column may meet many
+        if rest is not None:
+            count = len(columns[0].entries)
+        if not isinstance(count, int) or count > _LARGEST_ROW:
+            return None
 
         def entry(argument: Node, index: int) -> Any:
             value = self._values[argument]
             if isinstance(value, _Columns):
-                return value.entries[index]
+                return value.entries[index if len(value.entries) > 1 else 0]
             if _ndim(argument) < -dim:
                 return value
             return self._call(aten.select.int, value, dim, 0 if argument.meta["val"].shape[dim] == 1 else index)
@@ -187,7 +256,11 @@ class _Unroller:
             copied.meta = {}
             return copied
 
-        return _Columns(tuple(apply(index) for index in range(count)), dim, _ndim(node))
+        entries = tuple(apply(index) for index in range(count))
+        if rest is not None and not copies:
+            rest = self._new.node_copy(node, dict.fromkeys(node.all_input_nodes, rest).__getitem__)
+            rest.meta = {}
+        return _Columns(entries, dim, _ndim(node), rest)
 
 
 def _ndim(node: Node) -> int:

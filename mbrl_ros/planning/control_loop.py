@@ -123,6 +123,7 @@ class ControlLoop:
     def adopt(self, plan: ControlSequence, solve_time_s: float) -> None:
         """Follow ``plan`` from now on."""
         self.counters["plans"] += 1
+        self.counters["plans with little history"] += plan.diagnostics.get("history_share", 1.0) < 1.0
         self.counters["missed deadlines"] += solve_time_s > 1.0 / self.settings.control_rate_hz
         self.plan = plan
 

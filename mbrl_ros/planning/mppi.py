@@ -14,9 +14,11 @@ from mbrl_ros.core.config import Settings
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory, delayed
 from mbrl_ros.core.errors import ConfigError
-from mbrl_ros.core.layout import Layout
+from mbrl_ros.core.layout import STATE, Layout
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
+from mbrl_ros.models.starting import start_now
+from mbrl_ros.models.stepping import Held
 from mbrl_ros.planning.noise import spline_noise
 from mbrl_ros.planning.planner import PlanningError, Problem
 from mbrl_ros.planning.rollouts import Backend, Rollouts
@@ -155,13 +157,13 @@ class MPPI:
             places = torch.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().long()
             chosen = ranked[places]
             states = self.rollouts.trace(state, applied[chosen]).states
-            return states.double().numpy(), costs[chosen].double().numpy()
+            return states[..., : len(STATE)].double().numpy(), costs[chosen].double().numpy()
 
     def _plan(self, problem: Problem) -> ControlSequence:
         stamp_s = problem.stamp_s
         low, high = (bound.to(torch.float32) for bound in self.task.bounds())
         previous = self._warm_start(stamp_s, low, high)
-        start = torch.tensor(problem.state, dtype=torch.float32)
+        start, history_share = self._start(problem)
         past = self._past(stamp_s, problem.commands)
         nominal, saturated, finite = previous, 0.0, 0.0
         for _ in range(self.settings.iterations):
@@ -180,13 +182,14 @@ class MPPI:
             self._samples = (start, applied, costs)
         commands = torch.cat([past, nominal])[..., None]
         trace = self.rollouts.trace(start, self._applied(commands, len(past)))
+        car = len(STATE)  # what a model remembers stands behind it
         terms = dict(zip(self.rollouts.term_names, trace.costs[0].tolist(), strict=True))
         self._previous = ControlSequence(
             stamp_s,
             self.settings.dt_s,
             nominal.double().numpy(),
             self.model.action_layout,
-            trace.states[0].double().numpy(),
+            trace.states[0, :, :car].double().numpy(),
             self.model_id,
             {
                 **{f"cost.{name}": cost for name, cost in terms.items()},
@@ -196,9 +199,16 @@ class MPPI:
                 "saturation_share": saturated,
                 "non_finite_share": 1.0 - finite,
                 "iterations": float(self.settings.iterations),
+                "history_share": history_share,
             },
         )
         return self._previous
+
+    def _start(self, problem: Problem) -> tuple[torch.Tensor, float]:
+        """[S] state that rollouts begin with, and the share of the driving that the model wanted to see before it."""
+        model = self.model.model if isinstance(self.model, Held) else self.model
+        begin, share = start_now(model, problem.state, problem.stamp_s, problem.commands, problem.driven)
+        return begin.to(torch.float32), share
 
     def _warm_start(self, stamp_s: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
         """[H, A] previous plan from ``stamp_s`` on, or zeros; inside of the bounds."""

@@ -36,9 +36,6 @@ LANES = 16
 """Rollouts per package call are a multiple of this, the widest vector of single precision; saves a scalar remainder."""
 
 _CONFIG = {"cpp.dynamic_threads": True, "compile_threads": 1}
-_RESIZABLE = 64
-"""Inputs with more elements than this are tables, whose number of rows may differ between tracks."""
-
 _TOLERANCE = 1e-3
 
 Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]], list[torch.Tensor]]
@@ -54,11 +51,13 @@ class Sizes:
         state: S.
         action: A.
         terms: T.
+        tables: which of the parameters, weights and tables may come with another number of rows.
     """
 
     state: int
     action: int
     terms: int
+    tables: tuple[int, ...] = ()
 
 
 def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step | None, str]:
@@ -111,7 +110,7 @@ def structure_hash(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> str
     example = _example(sizes, tensors)
     with torch.no_grad(), _Recorder(tree_leaves(example)) as operations:
         step(*example)
-    shapes = [f"{tensor.dtype} {tuple(tensor.shape)[_is_table(tensor) :]}" for tensor in tensors]
+    shapes = [f"{tensor.dtype} {tuple(tensor.shape)[k in sizes.tables :]}" for k, tensor in enumerate(tensors)]
     everything = [*operations.lines, *shapes, repr(sizes), repr(_CONFIG), torch.__version__, _processor()]
     return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:16]
 
@@ -150,10 +149,6 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
-def _is_table(tensor: torch.Tensor) -> bool:
-    return tensor.ndim > 0 and tensor.numel() > _RESIZABLE
-
-
 def _example(sizes: Sizes, tensors: list[torch.Tensor], count: int = LANES) -> tuple[Any, ...]:
     generator = torch.Generator().manual_seed(0)
     state = torch.randn(sizes.state, count, generator=generator)
@@ -181,7 +176,7 @@ def _build(folder: Path, key: str, step: Step, tensors: list[torch.Tensor], size
     from mbrl_ros.planning.columns import unroll_columns
 
     count = LANES * torch.export.Dim("rollouts", min=1, max=1 << 16)
-    rows = [{0: torch.export.Dim(f"rows_{k}", min=2)} if _is_table(t) else None for k, t in enumerate(tensors)]
+    rows = [{0: torch.export.Dim(f"rows_{k}", min=2)} if k in sizes.tables else None for k in range(len(tensors))]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(

@@ -7,10 +7,10 @@ from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
-from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.models.plausibility import require_same_car
 from mbrl_ros.models.starting import Remembering
+from mbrl_ros.models.stepping import at_dt
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
 from mbrl_ros.planning.planner import HISTORY_S
 
@@ -25,10 +25,7 @@ def racing_mppi(
     """
     require_drivable(loaded)
     require_same_car(loaded, vehicle)
-    model = loaded.model
-    if not isinstance(model, ParametricModel):
-        raise ModelError(f"model {loaded.id} ({model.kind}) steps {model.dt:g} s, the planner {mppi.dt_s:g} s")
-    stepped = model.with_dt(mppi.dt_s, mppi.substeps)
+    stepped = at_dt(loaded.model, mppi.dt_s, mppi.substeps)
     racing = RacingTask(track, vehicle, task, dt=mppi.dt_s)
     return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id)
 

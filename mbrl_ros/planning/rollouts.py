@@ -16,6 +16,8 @@ from mbrl_ros.planning import packages
 
 Backend = Literal["eager", "compiled"]
 
+_SMALLEST_TABLE = 65
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -116,7 +118,9 @@ class Rollouts:
 
     def _compile(self) -> None:
         model = self._step.model
-        sizes = packages.Sizes(len(model.state_layout), len(model.action_layout), len(self.term_names))
+        sizes = packages.Sizes(
+            len(model.state_layout), len(model.action_layout), len(self.term_names), self._inputs.tables()
+        )
         self._compiled, self.note = packages.obtain(self._eager, self._inputs.current(), sizes)
 
 
@@ -152,6 +156,13 @@ class _Inputs:
             self._current = [scalars, *(_single(tensor.detach()) for tensor in self._others.values())]
             self._versions = versions
         return self._current
+
+    def tables(self) -> tuple[int, ...]:
+        """Which of the list's entries are the task's tables, whose number of rows may differ between tracks."""
+        large = (
+            name.startswith("task.") and tensor.numel() >= _SMALLEST_TABLE for name, tensor in self._others.items()
+        )
+        return tuple(k for k, is_table in enumerate(large, start=1) if is_table)
 
     def named(self, tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         """The list's entries under the names that the module knows them by."""

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.cli.main import app
 from mbrl_ros.core.track_generator import TrackSettings, generate_track
+from mbrl_ros.models import passport
+from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -49,6 +52,23 @@ def test_several_runs_are_a_list_and_the_same_seed_is_the_same_drive(tmp_path):
         del run["solve_ms"], run["control_rate_kept"], run["seed"]
     first, other, again = figures
     assert first == again != other
+
+
+def test_a_learned_model_drives(tmp_path):
+    torch.manual_seed(0)
+    config = Config(
+        0.04,
+        "cg",
+        Base("kinematic_bicycle", "acceleration", integrator="euler"),
+        Network("gru", members=2, hidden=4),
+        Guard(residual=(0.5, 0.1, 0.5), longitudinal=12.0, lateral=12.0, sideslip=1.0),
+    )
+    values = {"wheelbase": 0.33, "steering_delay": 0.03, "drive_delay": 0.03}
+    model = LearnedModel(build_base(config, values), config, torch.zeros(13), torch.ones(13)).double()
+    torch.nn.init.normal_(model.head.layers[-1].weight)
+    passport.save(model, tmp_path / "learned")
+    _, figures = race(tmp_path, "--model", str(tmp_path / "learned"), "--timeout-s", "1.5")
+    assert figures["top_speed_mps"] > 1.0
 
 
 def test_car_and_plant_can_be_told(tmp_path):

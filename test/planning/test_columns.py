@@ -93,12 +93,38 @@ def test_rows_of_a_table_are_gathered_column_by_column():
         lambda c: torch.stack([c[0]], dim=-1).squeeze(-1) + torch.stack([c[1], c[2]], -1).squeeze(-1)[..., 0],
         lambda c: torch.stack([c[0], c[1]], -1) + torch.stack([c[1], c[2]], 0).T,
         lambda c: torch.stack([c[0], c[1]], -1) * torch.stack([c[0]], -1),
+        lambda c: torch.stack([c[0]], -1) * (c.T @ torch.ones(3, 4)),  # one column meets many
+        lambda c: torch.cat([torch.stack([c[0], c[1]], -1), c.T], dim=-1).clamp(0, 1).T,
+        lambda c: torch.cat([torch.stack([c[0], c[1]], -1), c.T], dim=-1)[:, 1:4],
+        lambda c: torch.cat([torch.stack([c[0], c[1]], -1), c.T], dim=-1) * torch.ones(5),
+        lambda c: torch.cat([c.T, torch.stack([c[0], c[1]], -1)], dim=-1)[:, 4],
+        lambda c: torch.cat([torch.stack([c[0]]), torch.stack([c[1], c[2]])]).mean(dim=0),
+        lambda c: (
+            torch.stack([c[0], c[1]], -1)[None].mT.expand(3, -1, -1).mT[torch.arange(2)].mean(dim=0) * c[0, :, None]
+        ),
     ],
 )
 def test_what_has_no_columns_stays_right(function):
     plain, unrolled = rewritten(function, state().abs())
     given = state(seed=2).abs()
     torch.testing.assert_close(unrolled(given), plain(given))
+
+
+def test_what_follows_a_record_stays_together():
+    """A model's memory behind its state: never taken apart, and put in front of the result's rows as a block."""
+
+    def remembering(columns):
+        x, y, z = columns.T[:, :3].unbind(-1)
+        memory = torch.tanh(columns.T[:, 3:].T)
+        following = torch.cat([torch.stack([x + y, y, z], dim=-1), memory.T], dim=-1)
+        return following.clamp(-1, 1)[..., :2].sum(dim=-1), following.T
+
+    plain, unrolled = rewritten(remembering, state(count=40, entries=50))
+    other = state(count=40, entries=50, seed=1)
+    for ours, theirs in zip(unrolled(other), plain(other), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert unrolled(other)[1].is_contiguous()
+    assert operations(unrolled).count(aten.tanh.default) == 1
 
 
 def test_a_car_on_a_track_is_all_columns(car, race):

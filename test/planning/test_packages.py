@@ -20,8 +20,9 @@ pytestmark = pytest.mark.timeout(900)  # the first test on a machine compiles
 
 def hash_of(model, task):
     rollouts = Rollouts(model, task)
-    sizes = packages.Sizes(len(model.state_layout), len(model.action_layout), len(task.term_names))
-    return packages.structure_hash(rollouts._eager, rollouts._inputs.current(), sizes)
+    inputs = rollouts._inputs
+    sizes = packages.Sizes(len(model.state_layout), len(model.action_layout), len(task.term_names), inputs.tables())
+    return packages.structure_hash(rollouts._eager, inputs.current(), sizes)
 
 
 @pytest.fixture

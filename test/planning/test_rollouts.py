@@ -115,19 +115,42 @@ def test_until_the_package_is_there_eager_rollouts_serve(monkeypatch):
         torch.testing.assert_close(rollouts.evaluate(state, actions), before)
 
 
+def learned(dt, seed=0):
+    """A model with memory whose weights are all random."""
+    torch.manual_seed(seed)
+    network = Network("gru", members=2, hidden=16)
+    guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
+    config = Config(dt, "cg", Base("kinematic_bicycle", "acceleration"), network, guard)
+    model = LearnedModel(build_base(config, {"wheelbase": 0.33}), config, torch.zeros(13), torch.ones(13)).double()
+    torch.nn.init.normal_(model.head.layers[-1].weight, std=0.3)
+    return model
+
+
 def test_memory_travels_along_in_rollouts(race, start, actions):
     """A model with memory plans as it predicts: its memory stands behind the eight entries that tasks read."""
-    torch.manual_seed(0)
-    network = Network("gru", members=2, hidden=4)
-    guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
-    config = Config(race.dt, "rear_axle", Base("kinematic_bicycle", "acceleration"), network, guard)
-    model = LearnedModel(build_base(config, {"wheelbase": 0.33}), config, torch.zeros(13), torch.ones(13)).double()
-    torch.nn.init.normal_(model.head.layers[-1].weight)
-    begin = torch.cat([start, 0.5 * torch.ones(8)])
+    model = learned(race.dt)
+    begin = torch.cat([start, 0.5 * torch.ones(32)])
     rollouts = Rollouts(model, race, "eager")
     with torch.no_grad():
         trace = rollouts.trace(begin, actions)
-        states = rollout(model, begin.double().expand(len(actions), 16), actions.double())
+        states = rollout(model, begin.double().expand(len(actions), -1), actions.double())
         costs = rollouts.evaluate(begin, actions)
     torch.testing.assert_close(trace.states.double(), states, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(costs, trace.costs.sum(dim=1), rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_rollouts_of_a_learned_model_agree_with_eager_ones_whatever_its_weights(
+    race, start, actions, monkeypatch
+):
+    """And other weights need no other package."""
+    begin = torch.cat([start, 0.5 * torch.ones(32)])
+    for seed in (0, 1):
+        model = learned(race.dt, seed)
+        compiled, eager = Rollouts(model, race), Rollouts(model, race, "eager")
+        compiled.warm_up()
+        assert compiled.backend == "compiled", compiled.note
+        with torch.no_grad():
+            ours, theirs = compiled.trace(begin, actions), eager.trace(begin, actions)
+        torch.testing.assert_close(ours.states, theirs.states, **AGREEMENT)
+        torch.testing.assert_close(ours.costs, theirs.costs, **AGREEMENT)
+        monkeypatch.setattr(packages, "_build", lambda *_: pytest.fail("compiled again"))

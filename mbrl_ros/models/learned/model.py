@@ -179,36 +179,46 @@ class LearnedModel(torch.nn.Module):
 
     def prepare(self, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor) -> Prepared:
         """What depends on the base alone; arguments as those of `models.starting.start`."""
+        if bool(observed.all()):  # then no step needs the one before it, and all are predicted at once
+            car = states[:, -1]
+            inputs = self._read(states[:, :-1], states[:, 1:], self.base(states[:, :-1], applied), applied)
+            return Prepared(car, inputs if self.encoder is not None else inputs[:, :0])
         car, rows = states[:, 0], []
         for k in range(applied.shape[1]):
             predicted = self.base(car, applied[:, k])
             recorded = torch.where(observed, states[:, k + 1], predicted)
-            surprise = _surprise(recorded, predicted) / self.dt
-            rows.append(torch.cat([recorded[:, _SEEN], self._asked(car, applied[:, k]), surprise], dim=-1))
+            rows.append(self._read(car, recorded, predicted, applied[:, k]))
             car = recorded
         if self.encoder is None or not rows:
             return Prepared(car, car.new_zeros(len(car), 0, len(self.mean)))
         return Prepared(car, torch.stack(rows, dim=1))
 
+    def _read(
+        self, car: torch.Tensor, recorded: torch.Tensor, predicted: torch.Tensor, action: torch.Tensor
+    ) -> torch.Tensor:
+        """[..., F] what a network with memory reads of a step that led from ``car`` to ``recorded``."""
+        surprise = _surprise(recorded, predicted) / self.dt
+        return torch.cat([recorded[..., _SEEN], self._asked(car, action), surprise], dim=-1)
+
     def recall(self, inputs: torch.Tensor) -> torch.Tensor:
-        """[M, N, W] memory after the driving ``inputs`` [N, P, F]."""
+        """[M, W, N] memory after the driving ``inputs`` [N, P, F]."""
         members = self.config.network.members
-        memory = inputs.new_zeros(members, len(inputs), self._remembered)
+        memory = inputs.new_zeros(members, self._remembered, len(inputs))
         if self.encoder is not None:
             for x in self._normalised(inputs).unbind(dim=1):
-                memory = self.encoder(x.expand(members, -1, -1), memory)
+                memory = self.encoder(x.T.expand(members, -1, -1), memory)
         return memory
 
     def advance(
         self, car: torch.Tensor, memory: torch.Tensor, action: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The next [M, N, 8] states and memories [M, N, W], each member going its own way; ``action`` is [N, A]."""
+        """The next [M, N, 8] states and memories [M, W, N], each member going its own way; ``action`` is [N, A]."""
         predicted = self.base(car, action)
         output, memory = self._network(self._seen(car, predicted, action.expand(len(car), -1, -1)), memory)
         return self._corrected(car, predicted, self._change(output)), memory
 
     def separate(self, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[M, N, 8] and [M, N, W] states [N, S] for `advance`: each member begins with the same car."""
+        """[M, N, 8] and [M, W, N] states [N, S] for `advance`: each member begins with the same car."""
         car = state[:, : len(STATE)].expand(self.config.network.members, -1, -1)
         return car, self._by_member(state[:, len(STATE) :])
 
@@ -227,10 +237,10 @@ class LearnedModel(torch.nn.Module):
         self.register_buffer(name, value, persistent=False)
 
     def _by_member(self, memory: torch.Tensor) -> torch.Tensor:
-        return memory.reshape(len(memory), self.config.network.members, self._remembered).transpose(0, 1)
+        return memory.T.unflatten(0, (self.config.network.members, self._remembered))
 
     def _flat(self, memory: torch.Tensor) -> torch.Tensor:
-        return memory.transpose(0, 1).reshape(memory.shape[1], -1)
+        return memory.flatten(0, 1).T
 
     def seen(self, car: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """[..., F] what a network without memory reads of a state and an action, not normalised."""
@@ -260,11 +270,11 @@ class LearnedModel(torch.nn.Module):
 
     def _network(self, x: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What the members put out [M, N, 3 or 6], and their memories, given [M or 1, N, F]."""
-        x = x.expand(self.config.network.members, -1, -1)
+        x = x.mT.expand(self.config.network.members, -1, -1)
         if self.cell is None:
-            return self.head(x), memory
+            return self.head(x).mT, memory
         memory = self.cell(x, memory)
-        return self.head(memory[..., : self.cell.hidden]), memory
+        return self.head(memory[:, : self.cell.hidden]).mT, memory
 
     def _change(self, output: torch.Tensor) -> torch.Tensor:
         """[..., 3] rates of change that are added."""
@@ -299,10 +309,10 @@ class LearnedModel(torch.nn.Module):
 
 
 def _surprise(recorded: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-    """[N, 6] `SURPRISES` of one step, per step."""
+    """[..., 6] `SURPRISES` of one step, per step."""
     difference = recorded - predicted
-    along, across = _rotated(difference[:, X], difference[:, Y], -predicted[:, YAW])
-    columns = (along, across, wrap_angle(difference[:, YAW]), *difference[:, _VELOCITIES].unbind(-1))
+    along, across = _rotated(difference[..., X], difference[..., Y], -predicted[..., YAW])
+    columns = (along, across, wrap_angle(difference[..., YAW]), *difference[..., _VELOCITIES].unbind(-1))
     return torch.stack(columns, dim=-1)
 
 

@@ -1,6 +1,7 @@
 """Small networks for several members at once: one batched product per layer instead of a loop over members.
 
-Everything works on ``[M, N, F]``: M members, N rows, F entries. Members share nothing.
+Everything works on ``[M, F, N]``: M members, F entries, N columns, one for each input. So neighbouring rollouts are
+neighbours in memory, as they are in a planner. Members share nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class MemberLinear(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.empty(members, 1, outputs).uniform_(-reach, reach))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[M, N, inputs] -> [M, N, outputs]."""
-        return torch.baddbmm(self.bias, x, self.weight)
+        """[M, inputs, N] -> [M, outputs, N]."""
+        return torch.baddbmm(self.bias.mT, self.weight.mT, x)
 
 
 class Perceptron(torch.nn.Module):
@@ -51,7 +52,7 @@ class Perceptron(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[M, N, sizes[0]] -> [M, N, sizes[-1]]."""
+        """[M, sizes[0], N] -> [M, sizes[-1], N]."""
         for k, layer in enumerate(self.layers):
             x = layer(torch.nn.functional.silu(x) if k else x)
         return x
@@ -78,13 +79,13 @@ class RecurrentCell(torch.nn.Module):
         self.from_output = MemberLinear(members, hidden, gates * hidden)
 
     def forward(self, x: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        """Memory [M, N, memory] after the input [M, N, inputs]; its first ``hidden`` entries are the output."""
-        output = memory[..., : self.hidden]
+        """Memory [M, memory, N] after the input [M, inputs, N]; its first ``hidden`` entries are the output."""
+        output = memory[:, : self.hidden]
         given, recalled = self.from_input(x), self.from_output(output)
         if self.kind == "gru":
-            reset, update = (given + recalled)[..., : 2 * self.hidden].sigmoid().chunk(2, dim=-1)
-            fresh = torch.tanh(given[..., 2 * self.hidden :] + reset * recalled[..., 2 * self.hidden :])
+            reset, update = (given + recalled)[:, : 2 * self.hidden].sigmoid().chunk(2, dim=1)
+            fresh = torch.tanh(given[:, 2 * self.hidden :] + reset * recalled[:, 2 * self.hidden :])
             return fresh + update * (output - fresh)
-        store, keep, fresh, show = (given + recalled).chunk(4, dim=-1)
-        inside = keep.sigmoid() * memory[..., self.hidden :] + store.sigmoid() * fresh.tanh()
-        return torch.cat([show.sigmoid() * inside.tanh(), inside], dim=-1)
+        store, keep, fresh, show = (given + recalled).chunk(4, dim=1)
+        inside = keep.sigmoid() * memory[:, self.hidden :] + store.sigmoid() * fresh.tanh()
+        return torch.cat([show.sigmoid() * inside.tanh(), inside], dim=1)

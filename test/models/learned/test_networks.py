@@ -9,7 +9,7 @@ from mbrl_ros.models.learned.networks import MemberLinear, Perceptron, Recurrent
 def test_members_share_nothing():
     torch.manual_seed(0)
     network = Perceptron(3, (4, 8, 2))
-    x = torch.randn(3, 5, 4)
+    x = torch.randn(3, 4, 5)
     together = network(x)
     x[1] += 1.0
     changed = network(x)
@@ -31,8 +31,8 @@ def test_cells_are_torchs(kind, cell):
     x, h, c = torch.randn(5, 4), torch.randn(5, 6), torch.randn(5, 6)
     expected = theirs(x, h) if kind == "gru" else torch.cat(theirs(x, (h, c)), dim=-1)
     memory = h if kind == "gru" else torch.cat([h, c], dim=-1)
-    found = ours(x.expand(2, -1, -1), memory.expand(2, -1, -1))
-    torch.testing.assert_close(found[1], expected)
+    found = ours(x.T.expand(2, -1, -1), memory.T.expand(2, -1, -1))
+    torch.testing.assert_close(found[1], expected.T)
 
 
 def test_a_layer_may_begin_with_zero():
