@@ -57,7 +57,8 @@ def coverage(
     _, begin, applied = beginning(name, model, windows)
     with torch.no_grad():
         apart = spread(member_rollouts(model, begin, applied))
-        novel = (model.novelty(begin[:, :8], applied[:, 0]) > stated.novelty).numpy()
+        novelty = model.novelty(begin[:, :8], applied[:, 0])
+        novel = (novelty > stated.novelty).numpy()
     found = []
     for intervals in stated.horizons:
         step = round(intervals.horizon_s / windows.dt)
@@ -66,7 +67,7 @@ def coverage(
         error = torch.stack(
             in_heading((windows.driven - predicted)[:, step, [X, Y]], predicted[:, step, YAW]), dim=-1
         ).abs()
-        inside = (error[:, None] <= half_widths(intervals, apart[:, step])).double().mean(dim=-1).numpy()
+        inside = (error[:, None] <= half_widths(intervals, apart[:, step], novelty)).double().mean(dim=-1).numpy()
         whole = torch.isfinite(error).all(dim=-1).numpy()
         for regime in (EVERYWHERE, *REGIMES):
             rows = whole if regime == EVERYWHERE else whole & regimes.rows(regime)

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import torch
+from scipy.optimize import nnls
 
 from mbrl_ros.core.layout import YAW, X, Y
 from mbrl_ros.learning.examples import Examples
 from mbrl_ros.learning.objective import predictions
 from mbrl_ros.models.learned import LearnedModel
-from mbrl_ros.models.learned.intervals import in_heading, spread
+from mbrl_ros.models.learned.intervals import in_heading, spread, width_parts
 from mbrl_ros.models.passport import HorizonIntervals, Uncertainty
 
 LEVELS = (0.5, 0.9, 0.95)
@@ -19,6 +20,7 @@ HORIZONS_S = (0.5, 1.0, 2.0)
 
 _NOVEL = 0.99  # share of held-out driving that is not called novel
 _SMALLEST_M = 1e-3
+_LEAST_BASE = 0.1  # weight of the usual error: members that agree by chance are not certain
 _ROWS = 512
 
 
@@ -36,9 +38,10 @@ def whiten(model: LearnedModel, examples: Examples) -> None:
 def calibrated(model: LearnedModel, examples: Examples) -> Uncertainty | None:
     """Intervals about predicted positions, and the novelty beyond which to doubt, for a `whiten`ed model.
 
-    Held-out driving is predicted by the members that did not learn from it. An interval's factor is the quantile of
-    errors as shares of ``sqrt(base^2 + spread^2)``, base being their root mean square (split conformal prediction).
-    None where predictions are too short for any of the horizons.
+    Held-out driving is predicted by the members that did not learn from it. The size of their error is explained by
+    what is always wrong, by how far members disagree, and by how novel the start is, none of which may narrow an
+    interval; its factor is the quantile of errors as shares of that (normalised split conformal prediction,
+    Papadopoulos et al. 2011). None where predictions are too short for any of the horizons.
     """
     steps = {h: round(h / model.dt) for h in HORIZONS_S if round(h / model.dt) <= examples.driven.shape[2]}
     if not steps:
@@ -47,20 +50,34 @@ def calibrated(model: LearnedModel, examples: Examples) -> Uncertainty | None:
     rows = rows[examples.held_out[:, rows].any(dim=0)]
     with torch.no_grad():
         parts = [_errors_and_spread(model, examples, part) for part in rows.split(_ROWS)]
-        errors, widths = (torch.cat(tensors).double().numpy() for tensors in zip(*parts, strict=True))
-        novelty = model.novelty(examples.car[0, rows], examples.applied[0, rows, 0]).numpy()
-    horizons = []
-    for horizon_s, step in steps.items():
-        error, width = np.abs(errors[:, step - 1]), widths[:, step - 1]
-        base = np.sqrt(np.mean(error**2, axis=0)) + _SMALLEST_M
-        shares = error / np.sqrt(base**2 + width**2)
-        factors = [[_quantile(shares[:, axis], level) for level in LEVELS] for axis in (0, 1)]
-        horizons.append(
-            HorizonIntervals(
-                horizon_s=horizon_s, base_m=tuple(base.tolist()), along=tuple(factors[0]), across=tuple(factors[1])
-            )
-        )
-    return Uncertainty(levels=LEVELS, horizons=tuple(horizons), novelty=_quantile(novelty, _NOVEL))
+        errors, widths = (torch.cat(tensors).double() for tensors in zip(*parts, strict=True))
+        novelty = model.novelty(examples.car[0, rows], examples.applied[0, rows, 0]).double()
+    horizons = tuple(
+        intervals_for(horizon_s, errors[:, step - 1].abs(), widths[:, step - 1], novelty)
+        for horizon_s, step in steps.items()
+    )
+    return Uncertainty(levels=LEVELS, horizons=horizons, novelty=_quantile(novelty.numpy(), _NOVEL))
+
+
+def intervals_for(
+    horizon_s: float, error: torch.Tensor, spread_m: torch.Tensor, novelty: torch.Tensor
+) -> HorizonIntervals:
+    """From the sizes of errors [n, 2], members' spread [n, 2] and novelty [n]."""
+    base = error.square().mean(dim=0).sqrt() + _SMALLEST_M
+    parts = width_parts(base, spread_m, novelty).numpy()
+    weights = [nnls(parts[:, axis], error[:, axis].numpy())[0] for axis in (0, 1)]
+    for weight in weights:
+        weight[0] = max(weight[0], _LEAST_BASE)
+    shares = [error[:, axis].numpy() / (parts[:, axis] @ weights[axis]) for axis in (0, 1)]
+    along, across = (tuple(_quantile(share, level) for level in LEVELS) for share in shares)
+    return HorizonIntervals(
+        horizon_s=horizon_s,
+        base_m=(float(base[0]), float(base[1])),
+        along=along,
+        across=across,
+        along_weights=tuple(weights[0].tolist()),
+        across_weights=tuple(weights[1].tolist()),
+    )
 
 
 def _errors_and_spread(

@@ -76,13 +76,20 @@ class Score(Settings):
 class HorizonIntervals(Settings):
     """How far from predicted positions a car was in driving that the network did not learn from.
 
-    Half the width of an interval is ``factor sqrt(base^2 + spread^2)``, spread being the members' (`models.learned`).
+    Half the width of an interval is ``factor (w1 base + w2 spread + w3 novelty base)``, spread being the members' at
+    the horizon and novelty the start's (`models.learned`).
     """
 
     horizon_s: PositiveFloat
-    base_m: tuple[PositiveFloat, PositiveFloat] = Field(description="along and across the heading")
+    base_m: tuple[PositiveFloat, PositiveFloat] = Field(description="usual error, along and across the heading")
     along: tuple[PositiveFloat, ...] = Field(description="factors of the levels")
     across: tuple[PositiveFloat, ...] = Field(description="likewise")
+    along_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
+        default=(1.0, 1.0, 0.0), description="of the base, the spread, and the novelty"
+    )
+    across_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
+        default=(1.0, 1.0, 0.0), description="likewise"
+    )
 
 
 class Uncertainty(Settings):

@@ -7,9 +7,11 @@ import torch
 from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.comparison import compare
 from mbrl_ros.evaluation.fitting import training_parts
+from mbrl_ros.learning.calibration import LEVELS, intervals_for
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.training import train
 from mbrl_ros.models import passport
+from mbrl_ros.models.learned.intervals import half_widths
 
 RECIPE = {
     "physics": "kinematic_bicycle",
@@ -57,6 +59,25 @@ def test_intervals_hold_what_they_promise_on_other_driving(loaded, other_drive):
         regimes = [c.starts for (h, regime), c in found.items() if h == horizon_s and regime != "all"]
         assert sum(regimes) == found[horizon_s, "all"].starts
     assert found[1.0, "all"].novel < 0.1
+
+
+def test_intervals_are_as_wide_as_disagreement_and_novelty_say():
+    """Errors that grow with both: 90 % are held where members agree, where they do not, and where it is novel."""
+    rng = np.random.default_rng(0)
+
+    def draw(count):
+        spread, novelty = rng.uniform(0.0, 0.3, (count, 2)), rng.uniform(0.5, 1.5, count)
+        size = 0.02 + spread + 0.1 * novelty[:, None]
+        return (torch.from_numpy(values) for values in (np.abs(size * rng.normal(size=(count, 2))), spread, novelty))
+
+    intervals = intervals_for(1.0, *draw(4000))
+    error, spread, novelty = draw(4000)
+    inside = (error <= half_widths(intervals, spread, novelty)[:, LEVELS.index(0.9)]).double()
+    for column in (spread[:, 0], spread[:, 1], novelty):
+        for rows in (column < column.quantile(0.3), column > column.quantile(0.7)):
+            assert float(inside[rows].mean()) == pytest.approx(0.9, abs=0.03)
+    strange = half_widths(intervals, spread, 3.0 * novelty)
+    assert (strange > half_widths(intervals, spread, novelty)).all()
 
 
 def test_driving_that_it_has_not_seen_is_novel(loaded, other_drive):

@@ -35,8 +35,21 @@ def in_heading(difference: torch.Tensor, yaw: torch.Tensor) -> tuple[torch.Tenso
     return cos * dx + sin * dy, cos * dy - sin * dx
 
 
-def half_widths(intervals: HorizonIntervals, spread_m: torch.Tensor) -> torch.Tensor:
-    """[N, L, 2] half the width [m] of intervals of L levels, along and across, for members' ``spread_m`` [N, 2]."""
-    sigma = torch.sqrt(spread_m**2 + torch.tensor(intervals.base_m, dtype=spread_m.dtype) ** 2)
-    factors = torch.tensor([intervals.along, intervals.across], dtype=spread_m.dtype).T
-    return factors * sigma[:, None]
+def half_widths(intervals: HorizonIntervals, spread_m: torch.Tensor, novelty: torch.Tensor) -> torch.Tensor:
+    """[N, L, 2] half the width [m] of intervals of L levels, along and across.
+
+    Args:
+        intervals: of one horizon.
+        spread_m: [N, 2] the members', see `spread`.
+        novelty: [N] of the starts, see `LearnedModel.novelty`.
+    """
+    like = {"dtype": spread_m.dtype, "device": spread_m.device}
+    factors = torch.tensor([intervals.along, intervals.across], **like).T
+    weights = torch.tensor([intervals.along_weights, intervals.across_weights], **like)
+    parts = width_parts(torch.tensor(intervals.base_m, **like), spread_m, novelty)
+    return factors * (parts * weights).sum(dim=-1)[:, None]
+
+
+def width_parts(base_m: torch.Tensor, spread_m: torch.Tensor, novelty: torch.Tensor) -> torch.Tensor:
+    """[N, 2, 3] what a width is a weighted sum of: usual error [2], members' spread [N, 2], novelty [N]; in m."""
+    return torch.stack([base_m.expand_as(spread_m), spread_m, novelty[:, None] * base_m], dim=-1)
