@@ -43,10 +43,9 @@ def half_widths(intervals: HorizonIntervals, spread_m: torch.Tensor, novelty: to
         spread_m: [N, 2] the members', see `spread`.
         novelty: [N] of the starts, see `LearnedModel.novelty`.
     """
-    like = {"dtype": spread_m.dtype, "device": spread_m.device}
-    factors = torch.tensor([intervals.along, intervals.across], **like).T
-    weights = torch.tensor([intervals.along_weights, intervals.across_weights], **like)
-    parts = width_parts(torch.tensor(intervals.base_m, **like), spread_m, novelty)
+    factors = torch.tensor([intervals.along, intervals.across]).to(spread_m).T
+    weights = torch.tensor([intervals.along_weights, intervals.across_weights]).to(spread_m)
+    parts = width_parts(torch.tensor(intervals.base_m).to(spread_m), spread_m, novelty)
     return factors * (parts * weights).sum(dim=-1)[:, None]
 
 
