@@ -52,7 +52,9 @@ class BagPlayerNode:
         for note in self._playback.notes:
             self.node.get_logger().info(note)
         self._clock = self.node.create_publisher(ClockMessage, "/clock", quality.STATE)
-        self._publishers = {topic: self._publisher(topic, name) for topic, name in self._playback.types.items()}
+        self._publishers: dict[str, Any] = {}
+        for topic, name in self._playback.types.items():
+            self._publish_also(topic, name)
         heard = SENSOR_TOPICS if self.settings.estimate else (STATE_TOPIC, COMMAND_TOPIC)
         self._awaited = [self._publishers[topic] for topic in heard]
         self._messages: Iterator[Message] = self._playback.messages()
@@ -69,13 +71,16 @@ class BagPlayerNode:
     def close(self) -> None:
         """Nothing to send."""
 
-    def _publisher(self, topic: str, name: str) -> Any:
-        """Reliable, which every subscription matches; latched where it was recorded so."""
+    def _publish_also(self, topic: str, name: str) -> None:
+        """Reliable, which all subscriptions match; latched where it was recorded so; not where ROS lacks the type."""
         package, _, kind = name.partition("/msg/")
-        message = getattr(importlib.import_module(f"{package}.msg"), kind)
-        return self.node.create_publisher(
-            message, topic, quality.LATCHED if topic in self._playback.latched else quality.SENT
-        )
+        try:
+            message = getattr(importlib.import_module(f"{package}.msg"), kind)
+        except (ImportError, AttributeError):
+            self.node.get_logger().warning(f"{topic} is not played: {name} is not installed")
+            return
+        profile = quality.LATCHED if topic in self._playback.latched else quality.SENT
+        self._publishers[topic] = self.node.create_publisher(message, topic, profile)
 
     def _on_timer(self) -> None:
         now_s = self._steady.now().nanoseconds * 1e-9
@@ -98,8 +103,9 @@ class BagPlayerNode:
         """Everything up to now: ticks of /clock, and between them the messages."""
         while self._clock_ns <= self._now_ns:
             while self._next is not None and self._next.time_ns <= self._clock_ns:
-                self._publishers[self._next.topic].publish(self._next.data)
-                self._played += 1
+                if self._next.topic in self._publishers:
+                    self._publishers[self._next.topic].publish(self._next.data)
+                    self._played += 1
                 self._next = next(self._messages, None)
             self._clock.publish(ClockMessage(clock=to_stamp(self._clock_ns * 1e-9)))
             self._clock_ns += _CLOCK_NS

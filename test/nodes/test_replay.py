@@ -32,6 +32,8 @@ def record(path, model, count, own):
     with torch.no_grad():
         states = rollout(model, start, torch.from_numpy(actions)).numpy()
     with BagWriter(path) as writer:
+        # Of a type that wheels lack; its content is never looked at.
+        writer.write("/disparity", "stereo_msgs/msg/DisparityImage", bytes(16), START_NS)
         for k, (state, action) in enumerate(zip(states[:-1], actions, strict=True)):
             stamp = START_NS + k * STEP_NS
             command = messages.ackermann(stamp, action[0], acceleration=action[1])
