@@ -34,6 +34,7 @@ _register("replay", "replay", "replay")
 _register("race", "race", "race")
 _register("fit", "fit", "fit")
 _register("train", "train", "train")
+_register("adapt", "adapt_command", "adapt")
 _register("evaluate", "evaluate", "evaluate")
 
 

@@ -87,6 +87,11 @@ class DriveLog:
         """Laps completed so far."""
         return self._timer.laps
 
+    @property
+    def exits(self) -> int:
+        """Times the track was left, in completed laps and in the present one."""
+        return self._timer.exits
+
     def add_truth(self, stamp_s: float, state: np.ndarray) -> Lap | None:
         """The car's true state [8]; returns the lap that this sample completed. The first begins with a moving car."""
         self.truth.append((stamp_s, state))

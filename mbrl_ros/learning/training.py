@@ -133,6 +133,7 @@ def _physics(
     actions = parts[0].segments[0].action_layout
     start = build(
         recipe.physics or "kinematic_bicycle",  # without physics it is asked for the delays alone
+        recipe.identification.parameters if recipe.physics else {},
         dt=parts[0].dt,
         drive=next(command for command, layout in ACTIONS.items() if layout == actions),
         reference_point=parts[0].reference_point,

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from mbrl_ros.cli.main import app, main
 
-RANDOM = {"demo", "drive", "evaluate", "fit", "race", "track generate", "train"}
+RANDOM = {"adapt", "demo", "drive", "evaluate", "fit", "race", "track generate", "train"}
 
 
 def leaves(command, path=()):
@@ -44,6 +44,7 @@ def test_what_is_random_has_a_seed():
 @pytest.mark.parametrize("name", sorted(RANDOM))
 def test_a_seed_is_not_negative(name):
     arguments = {
+        "adapt": ["x", "y", "--replay", "z", "--out", "w"],
         "evaluate": ["--bag", "x"],
         "fit": ["x", "--out", "y"],
         "track generate": ["x.csv"],

@@ -1,0 +1,100 @@
+"""Grip that drops: what an adaptation makes of it, and what it must not forget."""
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_ros.core.errors import ModelError
+from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.learning.adaptation import AdaptationSettings, adapt
+from mbrl_ros.learning.recipe import Recipe
+from mbrl_ros.learning.training import train
+from mbrl_ros.models import passport
+from mbrl_ros.models.parametric import build
+
+DT = 0.05
+CAR = {"wheelbase": 0.33, "stiffness_front": 5.0, "stiffness_rear": 6.0, "steering_delay": 0.05}
+RECIPE = {
+    "physics": "single_track",
+    "identification": {"horizon_s": 0.5, "max_windows": 30, "parameters": CAR},
+    "network": {"kind": "gru", "members": 1, "hidden": 8, "history_s": 0.5},
+    "training": {"horizon_s": 0.5, "start_every_s": 0.25, "epochs": 3, "batch": 32, "block_s": 4},
+}  # fmt: skip
+QUICK = {"horizon_s": 1.0, "start_every_s": 0.25}
+
+
+def model_of(friction, **config):
+    return build("single_track", {**CAR, "friction_front": friction, "friction_rear": friction}, dt=DT, **config)
+
+
+def driven(friction, seconds, swing, seed):
+    """A car on tyres of that ``friction``, weaving with ``swing`` rad, its sensors a little noisy."""
+    car, rng = model_of(friction, substeps=2), np.random.default_rng(seed)
+    time_s = DT * np.arange(round(seconds / DT))
+    first, second = rng.uniform(0, 2 * np.pi, 2)
+    steering = swing * (0.7 * np.sin(0.9 * time_s + first) + 0.4 * np.sin(2.3 * time_s + second))
+    state, rows, actions = torch.zeros(8, dtype=torch.float64), [], []
+    state[3] = 4.0
+    for k, asked in enumerate(steering):
+        action = np.array([asked, 2 * (4.0 - float(state[3]))])
+        rows.append(state.numpy().copy())
+        actions.append(action)
+        acting = torch.tensor([steering[max(k - 1, 0)], action[1]])
+        with torch.no_grad():
+            state = car(state, acting)
+    states = np.stack(rows) + rng.normal(size=(len(rows), 8)) * [0.003, 0.003, 0.002, 0.01, 0.01, 0.01, 0.002, 0.01]
+    segment = Segment(1000 + time_s, states, np.stack(actions), ACTIONS["acceleration"])
+    return Drive((segment,), DT, "cg", f"mu {friction}, seed {seed}", f"{friction}-{seed}")
+
+
+def loaded(model):
+    return passport.from_bytes(*passport.to_bytes(model))
+
+
+def test_lost_grip_is_found_and_gentle_driving_not_forgotten():
+    new, old = driven(0.7, 20, swing=0.22, seed=1), driven(1.0, 25, swing=0.06, seed=2)
+    adapted = adapt(loaded(model_of(1.0)), [new], [old], AdaptationSettings(**QUICK))
+    assert adapted.after.new_m < 0.5 * adapted.before.new_m
+    assert adapted.after.old_m < 1.2 * adapted.before.old_m
+    assert adapted.model.values()["friction_front"] == pytest.approx(0.7, abs=0.08)
+    assert adapted.changed["friction_rear"] == (1.0, adapted.model.values()["friction_rear"])
+
+
+def test_what_replayed_driving_contradicts_is_not_learned():
+    new, old = driven(0.7, 20, swing=0.22, seed=1), driven(1.0, 25, swing=0.22, seed=2)
+    settings = AdaptationSettings(**QUICK)
+    adapted = adapt(loaded(model_of(1.0)), [new], [old], settings)
+    assert adapted.after.old_m <= (1 + settings.forgetting) * adapted.before.old_m
+    careless = adapt(loaded(model_of(1.0)), [new], [old], settings.model_copy(update={"forgetting": 100.0}))
+    assert careless.after.new_m < 0.5 * adapted.after.new_m
+    assert careless.after.old_m > 1.2 * careless.before.old_m
+
+
+def test_no_step_is_longer_than_allowed():
+    new, old = driven(0.7, 20, swing=0.22, seed=1), driven(1.0, 25, swing=0.06, seed=2)
+    adapted = adapt(loaded(model_of(1.0)), [new], [old], AdaptationSettings(**QUICK, friction_step=0.1))
+    assert adapted.after.new_m < adapted.before.new_m
+    assert min(adapted.model.values()[name] for name in ("friction_front", "friction_rear")) >= 0.9 - 1e-9
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    trained = train([driven(1.0, 40, swing=0.2, seed=3)], Recipe.model_validate(RECIPE), tmp_path_factory.mktemp("w"))
+    return passport.from_bytes(*passport.to_bytes(trained.model, trained.provenance))
+
+
+def test_a_residual_learns_the_new_and_keeps_the_old(learned):
+    new, old = driven(0.6, 15, swing=0.22, seed=1), driven(1.0, 15, swing=0.2, seed=2)
+    settings = AdaptationSettings(horizon_s=0.5, start_every_s=0.25, epochs=30, learning_rate=0.02)
+    adapted = adapt(learned, [new], [old], settings)
+    assert adapted.after.new_m < 0.5 * adapted.before.new_m
+    assert adapted.after.old_m <= (1 + settings.forgetting) * adapted.before.old_m
+    assert adapted.provenance.notes[-1] == f"adapted from {learned.id}"
+    assert adapted.provenance.uncertainty != learned.passport.uncertainty  # calibrated on both
+
+
+def test_driving_at_another_rate_is_refused():
+    drive = driven(1.0, 20, swing=0.1, seed=1)
+    with pytest.raises(ModelError, match="--rate 40"):
+        adapt(loaded(build("single_track", CAR, dt=0.025)), [drive], [drive])
