@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -76,7 +76,7 @@ def _write(drive: Drive, folder: Path) -> None:
         fresh = Path(scratch, "fresh")
         fresh.mkdir()
         for name in _ARRAYS:
-            np.save(fresh / f"{name}.npy", np.concatenate([getattr(segment, name) for segment in drive.segments]))
+            _save(fresh / f"{name}.npy", [getattr(segment, name) for segment in drive.segments])
         facts = {
             "rows": [len(segment) for segment in drive.segments],
             "actions": next(name for name, layout in ACTIONS.items() if layout == drive.segments[0].action_layout),
@@ -95,6 +95,16 @@ def _write(drive: Drive, folder: Path) -> None:
         except OSError:
             if not _sound(folder):  # else another process was faster
                 raise
+
+
+def _save(path: Path, parts: Sequence[np.ndarray]) -> None:
+    """What `np.save` writes of the parts one after another, without a copy of all of them in memory."""
+    shape = (sum(map(len, parts)), *parts[0].shape[1:])
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(float)), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype=float).data)
 
 
 def _sound(folder: Path) -> bool:

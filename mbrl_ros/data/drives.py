@@ -196,11 +196,10 @@ def _states(
 
 
 def _finished(state: np.ndarray, dt: float, accelerated: bool, low_pass_hz: float | None) -> np.ndarray:
-    """A segment's states [N, 8] with an acceleration, filtered where asked, yaw wrapped.
+    """A segment's states [N, 8] with an acceleration, filtered where asked, yaw wrapped; in place.
 
     Deriving an acceleration takes history, so the first rows go.
     """
-    state = state.copy()
     vx = state[:, VX]
     if not accelerated and np.isfinite(vx).all():
         steps = max(1, round(_DERIVATIVE_S / dt))

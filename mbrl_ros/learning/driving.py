@@ -18,7 +18,7 @@ from mbrl_ros.models.identification.agreement import compare_with_pose
 from mbrl_ros.models.learned import Guard
 from mbrl_ros.models.windows import WindowStarts, find_windows
 
-SAMPLED_ROWS = 400_000
+SAMPLED_ROWS = 200_000
 """Rows of driving that are looked at together, for what is a matter of statistics."""
 
 _LEAST = 40
