@@ -108,14 +108,14 @@ def missing_tools() -> str:
 def structure_hash(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> str:
     """Sixteen hex digits that change with whatever the compiled code depends on."""
     example = _example(sizes, tensors)
-    with torch.no_grad(), _Recorder(tree_leaves(example)) as operations:
+    with torch.no_grad(), Recorder(tree_leaves(example)) as operations:
         step(*example)
     shapes = [f"{tensor.dtype} {tuple(tensor.shape)[k in sizes.tables :]}" for k, tensor in enumerate(tensors)]
-    everything = [*operations.lines, *shapes, repr(sizes), repr(_CONFIG), torch.__version__, _processor()]
+    everything = [*operations.lines, *shapes, repr(sizes), repr(_CONFIG), torch.__version__, processor()]
     return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:16]
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Writes down the operations that run: each with its arguments, tensors by where they come from."""
 
     def __init__(self, inputs: list[torch.Tensor]) -> None:
@@ -137,10 +137,12 @@ class _Recorder(TorchDispatchMode):
     def _describe(self, leaf: Any) -> str:
         if not isinstance(leaf, torch.Tensor):
             return repr(leaf)
+        if leaf._is_zerotensor():  # of forward-mode derivatives; has no memory
+            return f"zeros {leaf.dtype} {tuple(leaf.shape)}"
         return self._origins.get(id(leaf)) or f"constant {leaf.dtype} {leaf.tolist()}"
 
 
-def _processor() -> str:
+def processor() -> str:
     """What code compiled for this machine may rely on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -189,14 +191,14 @@ def _build(folder: Path, key: str, step: Step, tensors: list[torch.Tensor], size
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as place:
             built = Path(place) / "rollout.pt2"
             torch._inductor.aoti_compile_and_package(program, package_path=str(built), inductor_configs=dict(_CONFIG))
-            path = folder / f"{key}-{_digest(built)}.pt2"
+            path = folder / f"{key}-{digest(built)}.pt2"
             built.replace(path)
     return path
 
 
 def _load(path: Path, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step | None, str]:
     """The compiled step at ``path``, checked against its name and against ``step`` on an example; or why not."""
-    if _digest(path) != path.stem.rpartition("-")[2]:
+    if digest(path) != path.stem.rpartition("-")[2]:
         return None, "its contents are not what was written"
     from torch._inductor import aoti_load_package
 
@@ -218,5 +220,6 @@ def _load(path: Path, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> 
     return compiled, ""
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Twelve hex digits of a file's contents."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -1,0 +1,118 @@
+"""First and second derivatives along trajectories, all steps of all problems at once (`torch.func`)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch.func import jacfwd, vmap
+
+from mbrl_ros.planning.ddp.augmented_lagrangian import augmented_cost
+from mbrl_ros.planning.ddp.problem import OptimalControlProblem
+
+
+class Expansion(NamedTuple):
+    """Derivatives at every step with respect to y = (x, u), of length Y = S + A.
+
+    Args:
+        jacobian: [N, B, S, Y] of f.
+        gradient: [N, B, Y] of l(x, u, f(x, u)).
+        hessian: [N, B, Y, Y] of l(x, u, f(x, u)); without f's own curvature in the first-order method.
+        curvature: [N, B, S, Y, Y] Hessians of f's entries; S is 0 in the first-order method.
+        terminal_gradient: [B, S] of l_T.
+        terminal_hessian: [B, S, S] of l_T.
+    """
+
+    jacobian: torch.Tensor
+    gradient: torch.Tensor
+    hessian: torch.Tensor
+    curvature: torch.Tensor
+    terminal_gradient: torch.Tensor
+    terminal_hessian: torch.Tensor
+
+
+def expand(
+    problem: OptimalControlProblem,
+    states: torch.Tensor,
+    actions: torch.Tensor,
+    multipliers: torch.Tensor,
+    penalty: torch.Tensor,
+    second_order: bool,
+) -> Expansion:
+    """Derivatives at ``states`` [N + 1, B, S] and ``actions`` [N, B, A].
+
+    With ``second_order`` False, the cost sees f linearised at the point: its Hessian is then the Gauss-Newton-like
+    ``l_yy`` pulled back through the Jacobian, and no second derivative of f is needed anywhere (iLQR).
+
+    Args:
+        problem: what is differentiated.
+        states: [N + 1, B, S] where.
+        actions: [N, B, A] where.
+        multipliers: [N, B, C].
+        penalty: [B].
+        second_order: with f's curvature (DDP), or without (iLQR).
+    """
+    count, batch = actions.shape[:2]
+    size = problem.state_size
+    points = torch.cat([states[:-1], actions], dim=-1).flatten(0, 1)
+    weights = multipliers.flatten(0, 1)
+    penalties = penalty.expand(count, batch).flatten()
+
+    def cost(y: torch.Tensor, following: torch.Tensor, weight: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
+        return augmented_cost(problem, y[:size], y[size:], following, weight, rho)
+
+    def both_orders(y: torch.Tensor, weight: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def joint(y: torch.Tensor) -> torch.Tensor:
+            following = problem.dynamics(y[:size], y[size:])
+            return torch.cat([following, cost(y, following, weight, rho)[None]])
+
+        return _two_derivatives(joint, y)
+
+    def first_order(
+        y: torch.Tensor, weight: torch.Tensor, rho: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def next_state(y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            following = problem.dynamics(y[:size], y[size:])
+            return following, following
+
+        jacobian, following = jacfwd(next_state, has_aux=True)(y)
+
+        def linearised(z: torch.Tensor) -> torch.Tensor:
+            return cost(z, following + (jacobian * (z - y)).sum(-1), weight, rho)[None]
+
+        return jacobian, *_two_derivatives(linearised, y)
+
+    if second_order:
+        first, second = vmap(both_orders)(points, weights, penalties)
+        jacobian, gradient = first[:, :size], first[:, size]
+        curvature, hessian = second[:, :size], second[:, size]
+    else:
+        jacobian, gradient, hessian = vmap(first_order)(points, weights, penalties)
+        gradient, hessian = gradient[:, 0], hessian[:, 0]
+        curvature = hessian.new_zeros(len(hessian), 0, *hessian.shape[1:])
+    end_gradient, end_hessian = vmap(
+        lambda x: _two_derivatives(lambda x: problem.terminal_cost(x)[None], x),
+    )(states[-1])
+
+    def by_step(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.unflatten(0, (count, batch)).contiguous()
+
+    return Expansion(
+        by_step(jacobian),
+        by_step(gradient),
+        by_step(hessian),
+        by_step(curvature),
+        end_gradient[:, 0].contiguous(),
+        end_hessian[:, 0].contiguous(),
+    )
+
+
+def _two_derivatives(function, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
+    """[M, Y] and [M, Y, Y] derivatives of ``function``, [Y] -> [M], in two sweeps forward."""
+
+    def once(y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        first = jacfwd(function)(y)
+        return first, first
+
+    second, first = jacfwd(once, has_aux=True)(y)
+    return first, second

@@ -1,0 +1,38 @@
+"""One recursion over the steps of a horizon: a plain loop, or one loop inside of a compiled program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+Tensors = list[torch.Tensor]
+Body = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
+"""(carry, this step's slices) -> (next carry, this step's results)."""
+
+
+def scan(body: Body, carry: Tensors, slices: Sequence[torch.Tensor], reverse: bool = False) -> tuple[Tensors, Tensors]:
+    """The last carry, and the results of all steps stacked in time's order.
+
+    Args:
+        body: one step.
+        carry: what it starts with.
+        slices: [N, ...] each, cut along time.
+        reverse: from the last step to the first.
+    """
+    if torch.compiler.is_exporting():
+        from torch._higher_order_ops.scan import scan as compiled_scan
+
+        def unshared(carry: Tensors, row: Tensors) -> tuple[Tensors, Tensors]:
+            following, results = body(carry, row)
+            return [tensor.clone() for tensor in following], [tensor.clone() for tensor in results]
+
+        return compiled_scan(unshared, carry, list(slices), reverse=reverse)
+    rows = list(zip(*(tensor.unbind(0) for tensor in slices), strict=True))
+    results = []
+    for row in reversed(rows) if reverse else rows:
+        carry, result = body(carry, list(row))
+        results.append(result)
+    if reverse:
+        results.reverse()
+    return carry, [torch.stack(column) for column in zip(*results, strict=True)]
