@@ -8,6 +8,7 @@ from planning_toys import DoubleIntegrator, Regulate, cost_along, optimal_gains
 
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.planning.ddp import DDP, DDPSettings, OptimalControlProblem
+from mbrl_ros.planning.ddp.table import iteration_table
 
 SWING_UP_COST = 363.4218
 """Crocoddyl's cartpole from rest, to which it converges, too: benchmarks/ddp_crocoddyl.py."""
@@ -118,7 +119,7 @@ def test_a_guess_of_the_states_that_nothing_can_follow_is_made_feasible():
     line = torch.linspace(1, 0, HORIZON + 1, dtype=torch.float64)
     guess = (start[0] * line[:, None])[None]
     found = solve(unicycle(), start, states=guess)
-    assert float(found.log[0].gap) >= 0.0
+    assert float((guess[:, 1:] - guess[:, :-1]).abs().sum()) > 1.0  # without actions the car would stand still
     assert float(found.gap) < 1e-9
     assert found.reasons == ["converged"]
     plain = solve(unicycle(), start)
@@ -127,6 +128,16 @@ def test_a_guess_of_the_states_that_nothing_can_follow_is_made_feasible():
     for k in range(HORIZON):
         state = unicycle().dynamics(state, found.actions[:, k])
         torch.testing.assert_close(state, found.states[:, k + 1], rtol=1e-7, atol=1e-7)
+
+
+def test_the_table_says_what_happened():
+    found = solve(unicycle(), tensor([-1.0, -1.0, 1.0]))
+    table = iteration_table(found)
+    assert table.row_count == len(found.log)
+    assert table.caption == f"converged after {int(found.iterations)}"
+    costs = list(table.columns[1].cells)
+    assert float(costs[-1]) == pytest.approx(float(found.cost), rel=1e-4)
+    assert float(costs[0]) > float(costs[-1])
 
 
 def test_what_was_given_is_left_as_it_was():
