@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from mbrl_ros.core.cache import cache_folder
 from mbrl_ros.planning import packages
 from mbrl_ros.planning.ddp.backward import Policy
 from mbrl_ros.planning.ddp.derivatives import Expansion
@@ -130,7 +131,7 @@ class CompiledPasses:
             self.note = f"DDP is not compiled: {type(error).__name__}: {reason[0]}"
             return
         if any(built for _, built in found.values()):
-            self.note = f"DDP compiled in {time.monotonic() - begun:.0f} s, kept in {packages.cache_folder()}"
+            self.note = f"DDP compiled in {time.monotonic() - begun:.0f} s, kept in {cache_folder(packages.PART)}"
         self._programs = {name: program for name, (program, _) in found.items()}
 
     def _functions(self) -> dict[str, Function]:
@@ -187,7 +188,7 @@ class CompiledPasses:
         module = _Pass(self.problem, function)
         example = self._examples(self._horizon)[name]
         key = self._structure_hash(module, self._examples(_RECORDED_STEPS)[name])
-        folder = packages.cache_folder()
+        folder = cache_folder(packages.PART)
         for path in sorted(folder.glob(f"{key}-*.pt2")):
             if path.stem.rpartition("-")[2] == packages.digest(path):
                 return self._load(path, module, example), False
