@@ -20,7 +20,7 @@ from mbrl_ros.evaluation.drive_log import DriveLog
 
 _INK, _GRID, _ROAD, _EDGE = "#2e3440", "#d8dce3", "#eef0f4", "#8a93a3"
 _DRIVE_COLOURS = ("#1f6fb4", "#d9480f", "#2b8a3e", "#862e9c")
-_SLOW_TO_FAST = LinearSegmentedColormap.from_list(
+SLOW_TO_FAST = LinearSegmentedColormap.from_list(
     "slow_to_fast", ["#22577a", "#38a3a5", "#8cb369", "#f4a259", "#d1495b"]
 )
 _CHEAP_TO_DEAR = LinearSegmentedColormap.from_list(
@@ -65,7 +65,7 @@ def speed_maps(track: Track, drives: Sequence[tuple[str, DriveLog]]) -> Figure:
     for axes, (name, log), speed in zip(panels, drives, speeds, strict=True):
         draw_track(axes, track)
         points = np.array([state[[X, Y]] for _, state in log.truth])
-        lines = LineCollection(_pieces(points), cmap=_SLOW_TO_FAST, norm=scale, linewidths=2.4, zorder=3)
+        lines = LineCollection(_pieces(points), cmap=SLOW_TO_FAST, norm=scale, linewidths=2.4, zorder=3)
         lines.set_array(speed[:-1])
         axes.add_collection(lines)
         times = ", ".join(f"{lap.time_s:.2f}" for lap in log.laps)

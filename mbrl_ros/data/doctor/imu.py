@@ -16,6 +16,7 @@ from mbrl_ros.data.doctor.turning import IMU
 from mbrl_ros.data.signals import Signals
 
 _GRAVITY = 9.80665
+_ODD = 0.15  # share by which gravity may be misread
 _ALONG = np.cos(np.radians(30.0))  # of gravity along an axis before the axis is said to be vertical
 _BIAS_MPS2 = 0.25
 _EXPLAINED = 0.3
@@ -55,6 +56,8 @@ def _gravity_and_axes(recording: Recording, signals: Signals) -> list[Finding]:
     columns = [signals.columns[f"gravity_{axis}"] for axis in _AXES]
     gravity = np.array([np.median(column) for column in columns])
     size = float(np.linalg.norm(gravity))
+    if abs(abs(gravity[2]) / _GRAVITY - 1) < _ODD:  # upright, whatever a track with more left turns adds across
+        size = abs(float(gravity[2]))
     found = []
     if np.ptp(columns[2]) == 0 and abs(columns[2][0]) > 1:
         found.append(_made_up(signals.topic, float(columns[2][0])))
@@ -65,7 +68,7 @@ def _gravity_and_axes(recording: Recording, signals: Signals) -> list[Finding]:
     if size < 0.3 * _GRAVITY:
         found.append(_removed(signals.topic, float(gravity[2])))
         up = 0
-    elif abs(size / _GRAVITY - 1) > 0.15:
+    elif abs(size / _GRAVITY - 1) > _ODD:
         return [*found, _odd_size(signals.topic, size)]
     else:
         up = int(np.sign(gravity[2])) if abs(gravity[2]) > _ALONG * size else 0

@@ -1,0 +1,368 @@
+"""The loop, round by round: drive, look at the recording, train on it, prove the new model, drive faster with it.
+
+Everything runs in one process on simulated time and leaves its artefacts in a folder; what is there is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.errors import DataError
+from mbrl_ros.core.files import write_whole
+from mbrl_ros.core.layout import VX, X, Y
+from mbrl_ros.core.recording import Drive
+from mbrl_ros.core.track import Track
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.data import read_drive
+from mbrl_ros.data.doctor import examine
+from mbrl_ros.data.writing import BagWriter
+from mbrl_ros.estimation import StateEstimator
+from mbrl_ros.evaluation.closed_loop import ClosedLoop
+from mbrl_ros.evaluation.comparison import BagComparison, compare
+from mbrl_ros.evaluation.drive_log import DriveLog
+from mbrl_ros.evaluation.drive_recorder import DriveRecorder
+from mbrl_ros.evaluation.fitting import training_bag, training_parts
+from mbrl_ros.evaluation.open_loop import position_errors
+from mbrl_ros.learning.adaptation import adapt
+from mbrl_ros.learning.recipe import Recipe
+from mbrl_ros.learning.training import Progress, train
+from mbrl_ros.models import passport
+from mbrl_ros.models.parametric import build_for
+from mbrl_ros.models.passport import LoadedModel
+from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.settings import RacingPlannerSettings
+from mbrl_ros.simulation.simulator import Simulator
+
+HELD_OUT = "time:0.67"
+"""A third of each drive is not learned from: there the newcomer has its proof, and there its limit is earned."""
+
+HORIZON_S = 1.0
+"""Of the predictions by which models are judged."""
+
+FIRST_SHARE = 0.6
+"""Of the planner's own acceleration limit: what the first drive, with nominal physics, may ask of the tyres."""
+
+LARGEST_STEP = 1.25
+"""By which the limit changes at most from one round to the next, upwards or downwards."""
+
+AFTER_EXIT = 0.85
+"""Share of the limit that is left after a drive that left the track."""
+
+_TOLERANCE = 1.1  # a newcomer may err so many times as much as the model in force, as in the server's proof
+_CHECK_S = 0.5  # simulated time between looks at whether the car is lost
+_LOST = 2.0  # half widths of the track from its centre line
+_START_S = 1000.0  # of the simulated clock: stamps of zero mean "not set"
+_TIMEOUT_S_PER_LAP = 120.0
+
+Stage = Literal["learn", "adapt", "drive"]
+"""What follows a drive: ``learn`` trains on every recording so far, ``adapt`` adapts to lost grip, ``drive`` ends."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of modelling the car.
+
+    Args:
+        name: in tables.
+        recipe: in config/training.
+        physics: in the place of the recipe's; None leaves it.
+    """
+
+    name: str
+    recipe: str
+    physics: Literal["kinematic_bicycle", "single_track"] | None = None
+
+
+ARMS = (
+    Arm("kinematic", "sysid", "kinematic_bicycle"),
+    Arm("single-track", "sysid"),
+    Arm("neural-only", "recurrent"),
+    Arm("semi-parametric", "semiparametric"),
+)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where, with what and how long is driven; the same for every arm.
+
+    Args:
+        folder: of all artefacts.
+        vehicle: the car, with its plant.
+        track: what it drives on.
+        planner: settings of the planner; each round replaces its acceleration limit.
+        laps: per round.
+        seed: of sensors, sampling and training.
+        drop: factor on the grip in the rounds after the last that learns.
+    """
+
+    folder: Path
+    vehicle: Vehicle
+    track: Track
+    planner: RacingPlannerSettings
+    laps: int
+    seed: int
+    drop: float
+
+    @property
+    def margin_m(self) -> float:
+        """Half the distance that the planner keeps from the edges."""
+        return 0.5 * self.planner.task.boundary_margin * self.vehicle.width_m
+
+
+@dataclass(frozen=True)
+class Round:
+    """One drive, and what the arm's next one will be driven with.
+
+    Args:
+        arm: its name.
+        number: 0 for the first drive, with nominal physics.
+        stage: see `Stage`.
+        model: id of the model that the drive was planned with.
+        limit_mps2: what the planner might ask of the tyres.
+        friction: factor on the grip.
+        lap_times_s: of completed laps.
+        exits: times that the track was left.
+        error_m: the model's mean position error after `HORIZON_S` on this drive, which it did not learn from.
+        next_limit_mps2: earned by the model of the next round.
+        accepted: whether that is a new model.
+        swap: why, in a sentence.
+    """
+
+    arm: str
+    number: int
+    stage: Stage
+    model: str
+    limit_mps2: float
+    friction: float
+    lap_times_s: tuple[float, ...]
+    exits: int
+    error_m: float
+    next_limit_mps2: float
+    accepted: bool = False
+    swap: str = ""
+
+    @property
+    def best_s(self) -> float:
+        """Time of the fastest lap [s]; nan where none was completed."""
+        return min(self.lap_times_s, default=math.nan)
+
+
+def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, exits: int) -> float:
+    """The acceleration limit [m/s^2] that a model may be driven with next; one rule for every kind of model.
+
+    Nine of ten predictions of a second shall end within half the margin that the planner keeps from the edges. What a
+    model misses is a share of the acceleration that is asked for, and the position's error grows in proportion to it;
+    the limit follows by the square root of what is left or lacking, so that it settles, and by `LARGEST_STEP` at most.
+    Who left the track goes back to `AFTER_EXIT` of it, whatever the predictions.
+
+    Args:
+        limit_mps2: of the drive before.
+        errors_m: [N] position errors after a second, held out [m].
+        margin_m: half the planner's [m].
+        exits: of the drive before.
+    """
+    ratio = float(
+        np.clip(math.sqrt(margin_m / max(float(np.quantile(errors_m, 0.9, method="higher")), 1e-6)), 0.0, LARGEST_STEP)
+    )
+    ratio = max(ratio, 1 / LARGEST_STEP)
+    return limit_mps2 * (min(ratio, AFTER_EXIT) if exits else ratio)
+
+
+def stages(rounds: int, recoveries: int) -> tuple[Stage, ...]:
+    """What follows each drive: ``rounds`` drives to learn from and, on less grip, ``recoveries`` to adapt to; the last
+    drive shows what came of it."""
+    learn: Stage = "learn"
+    adapt_to: Stage = "adapt"
+    return (learn,) * rounds + (adapt_to,) * recoveries + ("drive",)
+
+
+class Improvement:
+    """One arm's way through the rounds.
+
+    Args:
+        course: see there.
+        arm: see there.
+        progress: of trainings and adaptations.
+    """
+
+    def __init__(self, course: Course, arm: Arm, progress: Progress | None = None) -> None:
+        self.course, self.arm, self._progress = course, arm, progress or Progress()
+        self.folder = course.folder / arm.name
+        nominal = build_for(course.vehicle, "kinematic_bicycle", dt=course.planner.mppi.dt_s)
+        self._nominal = passport.from_bytes(*passport.to_bytes(nominal))
+
+    def run(self, plan: Sequence[Stage], tell: Callable[[str], None] = lambda what: None) -> Iterator[Round]:
+        """Every round as it ends; those whose figures are in the folder are read.
+
+        Raises:
+            DataError: the doctor finds an error in a recording.
+            MbrlError: a model cannot be trained or driven with.
+        """
+        model, limit = self._nominal, FIRST_SHARE * self.course.planner.task.acceleration_limit_mps2
+        friction = 1.0
+        for number, stage in enumerate(plan):
+            friction = self.course.drop if stage == "adapt" else friction
+            done = self._read(number)
+            if done is None:
+                done = self._round(number, stage, model, limit, friction, tell)
+            yield done
+            model, limit = self._model_after(done, model), done.next_limit_mps2
+
+    def bag(self, number: int) -> Path:
+        """The recording of a round; all arms share that of the first, which is driven with the same model."""
+        return (self.folder if number else self.course.folder / "first") / f"drive_{number}"
+
+    def _round(
+        self, number: int, stage: Stage, model: LoadedModel, limit: float, friction: float, tell: Callable[[str], None]
+    ) -> Round:
+        tell(f"driving at {limit:.1f} m/s² with {model.passport.kind}")
+        figures = drive(self.course, model, limit, friction, self.bag(number), number)
+        newest = self._driven(number)
+        whole = compare({"model": model}, [newest], split="all", horizons_s=(HORIZON_S,))[0]
+        error_m = float(np.mean(errors_of(whole)))
+        laps, exits = tuple(figures["lap_times_s"]), figures["exits"]
+        done = Round(self.arm.name, number, stage, model.id, limit, friction, laps, exits, error_m, limit)
+        if stage != "drive":
+            tell("doctor")
+            self._require_healthy(self.bag(number))
+            tell("training" if stage == "learn" else "adapting")
+            try:
+                newcomer = self._trained(number) if stage == "learn" else self._adapted(number, model)
+                done = self._proven(done, model, newcomer, newest)
+            except DataError as error:  # a car that is lost at once has driven too little to learn from
+                limit = earned_limit(limit, np.array([math.inf]), self.course.margin_m, done.exits)
+                done = replace(done, next_limit_mps2=limit, swap=f"no newcomer: {error}")
+        write_whole(self.folder / f"round_{number}.json", json.dumps(asdict(done), indent=2) + "\n")
+        return done
+
+    def _proven(self, done: Round, model: LoadedModel, newcomer: LoadedModel, newest: Drive) -> Round:
+        """With the newcomer, or with the model in force where that predicts the newest held-out driving better."""
+        both = {"model": model, "newcomer": newcomer}
+        compared = compare(both, [newest], split=HELD_OUT, horizons_s=(HORIZON_S,))[0]
+        present, proven = (errors_of(compared, name) for name in both)
+        was, now = (float(np.sqrt(np.mean(errors**2))) for errors in (present, proven))
+        accepted = now <= _TOLERANCE * was
+        limit = earned_limit(done.limit_mps2, proven if accepted else present, self.course.margin_m, done.exits)
+        verdict = "takes over from" if accepted else "is refused, being worse than"
+        words = f"{newcomer.id} ({now:.3f} m) {verdict} {model.id} ({was:.3f} m)"
+        return replace(done, next_limit_mps2=limit, accepted=accepted, swap=words)
+
+    def _trained(self, number: int) -> LoadedModel:
+        """From every recording so far, but for the held-out part of each."""
+        folder = self.folder / f"model_{number}"
+        parts = training_parts([self._driven(k) for k in range(number + 1)], HELD_OUT)
+        trained = train(
+            parts,
+            recipe_for(self.arm, self.course.vehicle, self.course.seed),
+            folder.with_name(f"{folder.name}-training"),
+            self._progress,
+        )
+        bags = tuple(training_bag(part) for part in parts)
+        passport.save(trained.model, folder, replace(trained.provenance, bags=bags, split=HELD_OUT))
+        return passport.load(folder)
+
+    def _adapted(self, number: int, model: LoadedModel) -> LoadedModel:
+        """From the newest recording but for its held-out part, with all the others replayed."""
+        folder = self.folder / f"model_{number}"
+        new = training_parts([self._driven(number)], HELD_OUT)
+        old = training_parts([self._driven(k) for k in range(number)], HELD_OUT)
+        adapted = adapt(model, new, old)
+        bags = (*adapted.provenance.bags, *(training_bag(part) for part in new))
+        passport.save(adapted.model, folder, replace(adapted.provenance, bags=bags, split=HELD_OUT))
+        return passport.load(folder)
+
+    def _driven(self, number: int) -> Drive:
+        rate_hz = 1 / self.course.planner.mppi.dt_s  # a learned model's step is the planner's
+        return read_drive(self.bag(number), rate_hz=rate_hz, mean_commands=True)
+
+    def _require_healthy(self, bag: Path) -> None:
+        faults = [finding for finding in examine(bag).findings if finding.severity == "error"]
+        if faults:
+            raise DataError(f"{bag}: {faults[0].check}: {faults[0].evidence}; see mbrl doctor {bag}")
+
+    def _model_after(self, done: Round, model: LoadedModel) -> LoadedModel:
+        return passport.load(self.folder / f"model_{done.number}") if done.accepted else model
+
+    def _read(self, number: int) -> Round | None:
+        path = self.folder / f"round_{number}.json"
+        if not path.exists():
+            return None
+        stated: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Round(**{**stated, "lap_times_s": tuple(stated["lap_times_s"])})
+
+
+def recipe_for(arm: Arm, vehicle: Vehicle, seed: int) -> Recipe:
+    """The arm's recipe, its physics beginning with the vehicle's nominal parameters."""
+    recipe = read_settings(config_file("training", arm.recipe, ".yaml"), Recipe)
+    seeded = recipe.training.model_copy(update={"seed": seed})
+    physics = arm.physics or recipe.physics
+    nominal = build_for(vehicle, physics, dt=1.0).values() if physics else {}
+    begun = recipe.identification.model_copy(update={"parameters": nominal})
+    return recipe.model_copy(update={"physics": physics, "training": seeded, "identification": begun})
+
+
+def errors_of(compared: BagComparison, name: str = "model") -> np.ndarray:
+    """[N] position errors after `HORIZON_S` [m]; infinite where a prediction was not finite."""
+    step = round(HORIZON_S / compared.windows.dt)
+    errors = position_errors(compared.predicted[name], compared.windows)[:, step]
+    return errors[~np.isnan(errors)]
+
+
+def drive(
+    course: Course, model: LoadedModel, limit_mps2: float, friction: float, bag: Path, number: int
+) -> dict[str, Any]:
+    """Drive and record one round, unless that was done: lap times [s] and exits, kept beside the recording.
+
+    The path is kept, too, see `path_of`.
+    """
+    kept = bag.with_suffix(".json")
+    if kept.exists():
+        figures: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return figures
+    shutil.rmtree(bag, ignore_errors=True)  # of a round that was interrupted
+    settings, seed = course.planner, 1000 * course.seed + number
+    task = settings.task.model_copy(update={"acceleration_limit_mps2": limit_mps2})
+    planner = racing_mppi(model, course.vehicle, course.track, settings.mppi, task, seed=seed)
+    planner.warm_up()
+    simulator = Simulator(course.vehicle, seed=seed, start_s=_START_S)
+    simulator.set_friction_scale(friction * course.vehicle.plant.friction_scale)
+    estimator = StateEstimator.for_vehicle(course.vehicle)
+    with BagWriter(bag) as writer:
+        loop = ClosedLoop(
+            course.vehicle, course.track, simulator, estimator, planner, settings.loop, DriveRecorder(writer)
+        )
+        log = _run(loop, course)
+    states = np.stack([state for _, state in log.truth])
+    summary = log.summary()
+    figures = {
+        "lap_times_s": [lap.time_s for lap in summary.laps],
+        "exits": log.exits,
+        "solve_p50_ms": summary.solve_p50_ms,
+        "solve_p99_ms": summary.solve_p99_ms,
+        "x_m": states[:, X].round(3).tolist(),
+        "y_m": states[:, Y].round(3).tolist(),
+        "vx_mps": states[:, VX].round(3).tolist(),
+    }
+    write_whole(kept, json.dumps(figures) + "\n")
+    return figures
+
+
+def _run(loop: ClosedLoop, course: Course) -> DriveLog:
+    """Until the laps are done, the time is up, or the car is lost: further from the track than any lap brings it."""
+    sections = course.track.at(course.track.samples)
+    widest = float(np.maximum(sections.width_left, sections.width_right).max())
+    for _ in range(round(course.laps * _TIMEOUT_S_PER_LAP / _CHECK_S)):
+        log = loop.run(course.laps, _CHECK_S)
+        if len(log.laps) >= course.laps or abs(log.lateral_m) > _LOST * widest:
+            break
+    return log

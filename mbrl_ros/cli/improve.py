@@ -1,0 +1,165 @@
+"""`mbrl improve`: the car drives, learns from its recordings, and drives faster, round by round."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.bringup.improvement import ARMS, Course, Improvement, Round, stages
+from mbrl_ros.cli.figures import JsonFile, write_figures
+from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.files import write_whole
+from mbrl_ros.core.track import Track
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.evaluation import improvement_pictures
+from mbrl_ros.evaluation.improvement_pictures import Curve
+from mbrl_ros.evaluation.picture_style import save_png
+from mbrl_ros.learning.training import Progress as TrainingProgress
+from mbrl_ros.planning.settings import RacingPlannerSettings
+
+_NAMES = tuple(arm.name for arm in ARMS)
+
+
+def improve(
+    out: Annotated[Path, typer.Option(help="folder of all artefacts; goes on with what is there", show_default=False)],
+    track: Annotated[str, typer.Option(help="name in config/tracks or path")] = "demo",
+    vehicle: Annotated[str, typer.Option(help="name in config/vehicles or path")] = "f1tenth",
+    planner: Annotated[str, typer.Option(help="name in config/planners or path")] = "mppi_f1tenth_grip",
+    plant: Annotated[str, typer.Option(help="single_track_drift or multi_body; empty: as the vehicle says")] = "",
+    arm: Annotated[list[str] | None, typer.Option(help=f"{', '.join(_NAMES)}; may be repeated; by default all")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="drives that are learned from")] = 3,
+    recoveries: Annotated[int, typer.Option(min=0, help="drives after the grip dropped that are adapted to")] = 2,
+    drop: Annotated[float, typer.Option(min=0.1, max=1.0, help="what is left of the grip then, as a share")] = 0.7,
+    laps: Annotated[int, typer.Option(min=1, help="laps per drive")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="of sensors, sampling and training")] = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Drive, look at the recording, train on it, prove the new model, drive again: four ways of modelling side by side.
+
+    Every arm begins with the same drive on nominal kinematic physics. After each drive it trains on all its recordings
+    but a third of each; the newcomer takes over if it predicts the held-out third of the newest drive no worse than
+    the model in force. How hard the next drive may be is earned: nine of ten predictions a second ahead must end within
+    the margin that the planner keeps from the edges, the same rule for every model. Then the grip drops, and the
+    models are adapted between drives instead of trained anew.
+
+    All in one process on simulated time: the same seed gives the same drives. Stopped, the same command goes on with
+    the round that it was at. Recordings, models and figures stay in --out, with a picture improvement.png.
+
+    Exit status: 0 when every drive completed its laps, 1 when one did not.
+
+    Example: mbrl improve --out runs/improve --seed 0 --json runs/improve.json
+    """
+    torch.set_num_threads(1)
+    if unknown := set(arm or ()) - set(_NAMES):
+        raise ConfigError(f"--arm {unknown.pop()}: there are {', '.join(_NAMES)}")
+    car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle).with_plant(plant, "--plant")
+    settings = read_settings(config_file("planners", planner, ".yaml"), RacingPlannerSettings)
+    where = Track.from_csv(config_file("tracks", track, ".csv"))
+    course = Course(out, car, where, settings, laps, seed, drop)
+    _require_same(course, {"track": track, "vehicle": vehicle, "planner": planner, "plant": plant})
+    console = Console()
+    driven = run_arms(console, course, [a.name for a in ARMS if a.name in (arm or _NAMES)], rounds, recoveries)
+    console.print(table(driven))
+    picture = out / "improvement.png"
+    save_png(draw(course, driven), picture)
+    console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
+    write_figures(json_file, [asdict(done) for done in driven])
+    if any(len(done.lap_times_s) < laps for done in driven):
+        raise typer.Exit(1)
+
+
+def run_arms(console: Console, course: Course, names: Sequence[str], rounds: int, recoveries: int) -> list[Round]:
+    """Every arm, one after the other, with bars."""
+    plan = stages(rounds, recoveries)
+    driven: list[Round] = []
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as bars:
+        whole = bars.add_task("improve", total=len(names) * len(plan))
+        for chosen in (a for a in ARMS if a.name in names):
+
+            def tell(what: str, name: str = chosen.name) -> None:
+                bars.update(whole, description=f"{name}: {what}")
+
+            shown = TrainingProgress(
+                identified=lambda what, share: tell(f"identifying, {what}"),
+                trained=lambda epoch: tell(f"training, epoch {epoch.number} of {epoch.of}"),
+            )
+            arm = Improvement(course, chosen, shown)
+            for done in arm.run(plan, tell):
+                driven.append(done)
+                bars.advance(whole)
+    return driven
+
+
+def table(driven: Sequence[Round]) -> Table:
+    """Every round of every arm."""
+    shown = Table(title="improve: error after 1 s of the model driven with, on a drive it had not seen")
+    for name in ("arm", "round", "grip", "limit, m/s²", "laps, s", "exits", "error, m", "afterwards"):
+        shown.add_column(name, justify="left" if name in ("arm", "afterwards") else "right", overflow="fold")
+    for done in driven:
+        shown.add_row(
+            done.arm,
+            str(done.number),
+            f"{done.friction:.1f}",
+            f"{done.limit_mps2:.2f}",
+            " ".join(f"{lap:.2f}" for lap in done.lap_times_s) or "none",
+            str(done.exits),
+            f"{done.error_m:.3f}",
+            done.swap,
+        )
+    return shown
+
+
+def draw(course: Course, driven: Sequence[Round]) -> improvement_pictures.Figure:
+    """The picture of `evaluation.improvement_pictures`: maps of the first drive, and of the last arm's others."""
+    arms = {done.arm: [other for other in driven if other.arm == done.arm] for done in driven}
+    curves = [
+        Curve(
+            name,
+            [done.best_s for done in rounds],
+            [done.error_m for done in rounds],
+            [done.limit_mps2 for done in rounds],
+            [done.exits for done in rounds],
+        )
+        for name, rounds in arms.items()
+    ]
+    last = list(arms.values())[-1]
+    dropped = next((k for k, done in enumerate(last) if done.friction < 1), len(last) - 1)
+    shown = sorted({0, max(dropped - 1, 0), dropped, len(last) - 1})
+    return improvement_pictures.improvement(
+        course.track, curves, [done.friction for done in last], [_path(course, last[k]) for k in shown]
+    )
+
+
+def _path(course: Course, done: Round) -> improvement_pictures.Path:
+    bag = next(Improvement(course, arm).bag(done.number) for arm in ARMS if arm.name == done.arm)
+    kept = json.loads(bag.with_suffix(".json").read_text(encoding="utf-8"))
+    positions = np.stack([kept["x_m"], kept["y_m"]], axis=1)
+    grip = "" if done.friction == 1 else f", grip {100 * done.friction:.0f} %"
+    title = f"{done.arm}, round {done.number}{grip}\nbest lap {done.best_s:.2f} s, {done.exits} exits"
+    return improvement_pictures.Path(title, positions, np.array(kept["vx_mps"]))
+
+
+def _require_same(course: Course, chosen: dict[str, str]) -> None:
+    """What is in the folder must come from the same course.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    stated = json.dumps({**chosen, "laps": course.laps, "seed": course.seed, "drop": course.drop}, indent=2) + "\n"
+    path = course.folder / "course.json"
+    if path.exists() and path.read_text(encoding="utf-8") != stated:
+        raise ConfigError(f"{path}: was begun with other options; choose another --out, or remove the folder")
+    write_whole(path, stated)

@@ -1,0 +1,106 @@
+"""The picture of a car that learns: lap times, model errors and what each model earned, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from mbrl_ros.core.track import Track
+from mbrl_ros.evaluation.drive_pictures import SLOW_TO_FAST, draw_track
+from mbrl_ros.evaluation.picture_style import GRID, INK, TITLE, plain
+
+_COLOURS = ("#8a93a3", "#1f6fb4", "#862e9c", "#d9480f")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One arm, a value per round in each.
+
+    Args:
+        name: in the legend.
+        lap_s: fastest lap [s], nan where none was completed.
+        error_m: of the model that was driven with [m].
+        limit_mps2: acceleration limit.
+        exits: times the track was left.
+    """
+
+    name: str
+    lap_s: Sequence[float]
+    error_m: Sequence[float]
+    limit_mps2: Sequence[float]
+    exits: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Path:
+    """A drive on the map: positions [N, 2] in m and speeds [N] in m/s under a title."""
+
+    title: str
+    positions: np.ndarray
+    speed: np.ndarray
+
+
+def improvement(track: Track, curves: Sequence[Curve], grip: Sequence[float], paths: Sequence[Path]) -> Figure:
+    """Lap time, model error and limit over the rounds, above maps of drives.
+
+    Args:
+        track: of the maps.
+        curves: an arm each.
+        grip: factor on the friction in each round; rounds with less than 1 are shaded.
+        paths: of the maps, on one colour scale of speed.
+    """
+    figure = Figure(figsize=(15.0, 9.2), dpi=120, layout="constrained")
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.15, 1.0))[:, 0]
+    panels = upper.subplots(1, 3)
+    titles = ("fastest lap [s]", "model error after 1 s [m]", "acceleration limit earned [m/s²]")
+    for axes, title, values in zip(panels, titles, ("lap_s", "error_m", "limit_mps2"), strict=True):
+        _over_rounds(axes, curves, values, grip)
+        axes.set_title(title, **TITLE)
+    panels[1].set_yscale("log")
+    _mark_exits(panels[0], curves)
+    panels[0].legend(frameon=False, labelcolor=INK, fontsize=9)
+    maps = lower.subplots(1, len(paths), squeeze=False)[0]
+    scale = Normalize(0.0, max(float(path.speed.max()) for path in paths))
+    for axes, path in zip(maps, paths, strict=True):
+        draw_track(axes, track)
+        pieces = np.stack([path.positions[:-1], path.positions[1:]], axis=1)
+        lines = LineCollection(list(pieces), cmap=SLOW_TO_FAST, norm=scale, linewidths=2.0, zorder=3)
+        lines.set_array(path.speed[:-1])
+        axes.add_collection(lines)
+        axes.set_title(path.title, **{**TITLE, "fontsize": 10})
+    bar = lower.colorbar(lines, ax=list(maps), shrink=0.8, pad=0.01, aspect=30)
+    bar.set_label("speed [m/s]", color=INK)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _over_rounds(axes: Axes, curves: Sequence[Curve], values: str, grip: Sequence[float]) -> None:
+    plain(axes)
+    rounds = np.arange(len(grip))
+    slippery = rounds[np.array(grip) < 1.0]
+    if len(slippery):
+        axes.axvspan(slippery[0] - 0.5, slippery[-1] + 0.5, color=GRID, alpha=0.5, zorder=0)
+        share = 100 * (1 - min(grip))
+        axes.text(slippery[0] - 0.4, 0.98, f"grip -{share:.0f} %", transform=axes.get_xaxis_transform(), va="top")
+    for curve, colour in zip(curves, _COLOURS, strict=False):
+        axes.plot(
+            rounds, getattr(curve, values), color=colour, linewidth=2.2, marker="o", markersize=5, label=curve.name
+        )
+    axes.set_xlabel("round")
+    axes.set_xticks(rounds)
+    axes.set_xlim(-0.5, len(grip) - 0.5)
+
+
+def _mark_exits(axes: Axes, curves: Sequence[Curve]) -> None:
+    """A cross on the laps of drives that left the track."""
+    for curve in curves:
+        left = [(k, lap) for k, (lap, exits) in enumerate(zip(curve.lap_s, curve.exits, strict=True)) if exits]
+        if left:
+            rounds, laps = np.array(left).T
+            axes.scatter(rounds, laps, marker="x", s=110, color="#c92a2a", linewidths=2.4, zorder=5)

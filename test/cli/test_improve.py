@@ -1,0 +1,100 @@
+"""`mbrl improve` round by round, its drives scripted: a kinematic car with understeer that its nominal model lacks."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mbrl_ros.bringup import improvement
+from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, earned_limit, stages
+from mbrl_ros.cli.main import app
+from mbrl_ros.data import messages
+from mbrl_ros.data.writing import BagWriter
+from mbrl_ros.models import passport
+from mbrl_ros.models.parametric import build
+
+DT, SECONDS = 0.03, 24.0
+
+
+def scripted(course, model, limit_mps2, friction, bag, number):
+    """What `improvement.drive` leaves, of a car that weaves; its understeer grows as the grip drops."""
+    kept = bag.with_suffix(".json")
+    if kept.exists():
+        return json.loads(kept.read_text())
+    car = build("kinematic_bicycle", {"wheelbase": 0.33, "understeer": 0.02 / friction}, dt=DT)
+    rng, state = np.random.default_rng(number), torch.zeros(8, dtype=torch.float64)
+    phase, state[3] = rng.uniform(0, 6), 3.0
+    speeds = []
+    with BagWriter(bag) as writer:
+        for k in range(round(SECONDS / DT)):
+            stamp_ns = 1000 * 10**9 + round(k * DT * 1e9)
+            action = np.array([0.2 * np.sin(0.9 * k * DT + phase), 2 * (3.0 - float(state[3])) + np.sin(0.7 * k * DT)])
+            noisy = state.numpy() + rng.normal(size=8) * [0.003, 0.003, 0.002, 0.01, 0.005, 0.01, 0.001, 0.01]
+            command = messages.ackermann(stamp_ns, action[0], acceleration=action[1])
+            writer.write("/drive", "ackermann_msgs/msg/AckermannDriveStamped", command, stamp_ns)
+            answer = messages.vehicle_state(stamp_ns, noisy)
+            writer.write("/vehicle_state", "mbrl_ros/msg/VehicleState", answer, stamp_ns)
+            with torch.no_grad():
+                state = car(state, torch.from_numpy(action))
+            speeds.append(float(state[3]))
+    DRIVES.append((bag.name, round(limit_mps2, 3), friction))
+    figures = {"lap_times_s": [60.0 / limit_mps2], "exits": int(friction < 1 and number == 2)}
+    path = {"x_m": speeds, "y_m": speeds, "vx_mps": speeds}
+    kept.write_text(json.dumps({**figures, **path}))
+    return figures
+
+
+DRIVES: list[tuple[str, float, float]] = []
+
+
+def improve(folder, *options):
+    arguments = ["improve", "--out", str(folder), "--arm", "kinematic", "--laps", "1", "--rounds", "2"]
+    return CliRunner().invoke(app, [*arguments, "--recoveries", "1", "--json", str(folder) + ".json", *options])
+
+
+@pytest.fixture
+def scripted_drives(monkeypatch):
+    DRIVES.clear()
+    monkeypatch.setattr(improvement, "drive", scripted)
+
+
+def test_learns_earns_its_limits_recovers_and_goes_on_where_it_was(tmp_path, scripted_drives):
+    result = improve(tmp_path / "runs")
+    assert result.exit_code == 0, result.output
+    rounds = json.loads((tmp_path / "runs.json").read_text())
+    assert [done["stage"] for done in rounds] == ["learn", "learn", "adapt", "drive"]
+    assert [done["friction"] for done in rounds] == [1.0, 1.0, 0.7, 0.7]
+    assert rounds[1]["error_m"] < 0.5 * rounds[0]["error_m"]  # on drives that neither model had seen
+    assert rounds[0]["accepted"]
+    adapted = passport.load(tmp_path / "runs" / "kinematic" / "model_2").passport
+    assert f"adapted from {rounds[2]['model']}" in adapted.notes
+    assert [bag.source.rpartition("/")[2] for bag in adapted.bags] == ["drive_0", "drive_1", "drive_2"]
+    assert rounds[1]["limit_mps2"] == pytest.approx(LARGEST_STEP * rounds[0]["limit_mps2"])
+    assert rounds[3]["limit_mps2"] <= AFTER_EXIT * rounds[2]["limit_mps2"] + 1e-9  # it had left the track
+    assert [name for name, *_ in DRIVES] == ["drive_0", "drive_1", "drive_2", "drive_3"]
+    assert (tmp_path / "runs" / "improvement.png").stat().st_size > 20_000
+
+    (tmp_path / "runs" / "kinematic" / "round_3.json").unlink()  # as if it had been stopped there
+    assert improve(tmp_path / "runs").exit_code == 0
+    assert json.loads((tmp_path / "runs.json").read_text()) == rounds
+    assert len(DRIVES) == 4  # the drive itself was complete
+
+    refused = improve(tmp_path / "runs", "--seed", "1")
+    assert refused.exit_code != 0
+    assert "other options" in str(refused.exception)
+
+
+def test_a_limit_is_earned_by_what_is_predicted():
+    margin = 0.25
+    good, fair, bad = (earned_limit(5.0, np.full(50, share * margin), margin, 0) for share in (0.1, 1.0, 4.0))
+    assert (good, fair, bad) == pytest.approx((5.0 * LARGEST_STEP, 5.0, 5.0 / LARGEST_STEP))
+    assert earned_limit(5.0, np.full(50, 0.5 * margin), margin, 0) > fair
+    assert earned_limit(5.0, np.full(50, 0.1 * margin), margin, exits=1) == pytest.approx(5.0 * AFTER_EXIT)
+    assert earned_limit(5.0, np.array([0.1] * 5 + [np.inf] * 5), margin, 0) == pytest.approx(5.0 / LARGEST_STEP)
+
+
+def test_the_last_drive_is_only_driven():
+    assert stages(2, 0) == ("learn", "learn", "drive")
+    assert stages(1, 2) == ("learn", "adapt", "adapt", "drive")
