@@ -82,7 +82,7 @@ class TrainingProcess:
     """
 
     def __init__(self, training: Training, niceness: int = 10, threads: int = 1) -> None:
-        self._stopped = False
+        self._stopped = self._ended = False
         plain = {**asdict(training), "bags": [str(bag) for bag in training.bags], "out": str(training.out)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name, json.dumps(plain), str(niceness), str(threads)],
@@ -103,7 +103,9 @@ class TrainingProcess:
         status = self._process.wait()
         if isinstance(last, Finished | Failed):
             return
-        if self._stopped and status != _KILLED:
+        if self._ended:
+            yield Failed("ended at once; the same training, started again, goes on where it was", stopped=True)
+        elif self._stopped and status != _KILLED:
             yield Failed(_TOO_EARLY, stopped=True)
         else:
             killed = ", which is what a system does that runs out of memory: lower batch, hidden or members"
@@ -117,6 +119,7 @@ class TrainingProcess:
 
     def kill(self) -> None:
         """End it at once; the same training, started again, goes on where it was."""
+        self._ended = True
         self._process.kill()
 
 

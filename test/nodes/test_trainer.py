@@ -131,6 +131,17 @@ def test_a_training_that_the_system_kills_ends_with_a_reason_and_the_node_goes_o
     assert client.result(resumed)[0] == GoalStatus.STATUS_CANCELED
 
 
+def test_a_training_ends_with_its_node_and_does_not_blame_the_memory(client, weaving_bag, write_recipe, tmp_path):
+    """The last test: it ends the node of this module."""
+    recipe = write_recipe(training={"epochs": 400, "patience": 400})
+    _, heard = client.send(recipe, [weaving_bag], tmp_path / "car")
+    client.bench.spin_until(lambda: len(heard) >= 1, PATIENCE_S, "an epoch")
+    (child,) = children_of(client.processes.pid("trainer"))
+    assert client.processes.stop() == {"trainer": 0}
+    assert not Path(f"/proc/{child}").exists()
+    assert "started again, goes on where it was" in client.processes.log("trainer").read_text()
+
+
 def children_of(pid):
     """Processes whose parent is ``pid``."""
     found = []
