@@ -58,6 +58,9 @@ class TrainingSettings(Settings):
     batch: PositiveInt = Field(default=64, description="predictions per step of the optimiser")
     learning_rate: PositiveFloat = Field(default=2e-3, description="at the beginning; it falls to zero along a cosine")
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="decoupled (AdamW)")
+    bfloat16: bool = Field(
+        default=False, description="matrix products in bfloat16, where the processor has them; weights stay float32"
+    )
     gradient_norm: PositiveFloat = Field(default=1.0, description="longer gradients of a member are cut")
     held_out_blocks: int = Field(default=5, ge=2, le=50, description="one block in so many stops a member")
     block_s: float = Field(default=8.0, gt=0, le=600, description="length of these blocks, at most [s]")

@@ -135,8 +135,9 @@ class Trainer:
         self._fingerprint = fingerprint
         self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._optimiser = torch.optim.AdamW(
-            self._trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self._trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
+        self._bfloat16 = settings.bfloat16 and torch.cpu._is_avx512_bf16_supported()
         self._generator = torch.Generator().manual_seed(settings.seed)
         members = len(objective.examples.held_out)
         self._best = torch.full((members,), math.inf)
@@ -213,7 +214,8 @@ class Trainer:
     def _step(self, view: int, rows: torch.Tensor, stop: bool) -> float | None:
         """One step of the optimiser; the mean of the members' losses, None where any of the group is to stop."""
         mine, weight = self._group.share(rows), self._objective.examples.weight
-        loss = self._objective.losses(self._model, view, mine).loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            loss = self._objective.losses(self._model, view, mine).loss
         # The sum over members, so that each has the gradient that it would have alone.
         by_member = (loss * weight[:, mine]).sum(dim=1) / weight[:, rows].sum(dim=1).clamp_min(1)
         self._optimiser.zero_grad()
@@ -292,7 +294,8 @@ class Trainer:
 def _cut_gradients(parameters: Sequence[torch.nn.Parameter], longest: float) -> None:
     """Shorten each member's gradient to ``longest``."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.sqrt(sum((g.flatten(1) ** 2).sum(dim=1) for g in gradients))  # type: ignore[arg-type]
-    scale = (longest / (norm + 1e-12)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
+    norms = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
+    scale = (longest / (torch.linalg.vector_norm(norms, dim=0) + 1e-12)).clamp(max=1.0)
+    if bool((scale < 1.0).any()):
+        for gradient in gradients:
+            gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))

@@ -56,6 +56,14 @@ def test_ensemble(hilly_drive, tmp_path):
     assert learned < 0.5 * error(standing_still, hilly_drive)
 
 
+def test_products_in_bfloat16_learn_as_well(hilly_drive, tmp_path):
+    exact = error(learn(hilly_drive, tmp_path / "exact", ENSEMBLE), hilly_drive)
+    short = {**ENSEMBLE, "training": {**ENSEMBLE["training"], "bfloat16": True}}
+    model = learn(hilly_drive, tmp_path / "short", short)
+    assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
+    assert error(model, hilly_drive) < 1.2 * exact
+
+
 def test_members_learn_from_draws_of_their_own_and_are_compared_on_the_same(hilly_drive, tmp_path):
     recipe = Recipe.model_validate({**ENSEMBLE, "training": {**ENSEMBLE["training"], "epochs": 1}})
     model = train(training_parts([hilly_drive], SPLIT), recipe, tmp_path).model
