@@ -61,6 +61,8 @@ class ControlLoop:
         self.reason = "no state yet"
         self.fault = ""
         """A sentence while something outside of states and plans forbids driving; the car is stopped meanwhile."""
+        self.speed_cap_mps = math.inf
+        """No faster than this, whatever the limits say."""
         self.plan: ControlSequence | None = None
         self.reset()
 
@@ -118,7 +120,7 @@ class ControlLoop:
         if self._state is None or self._stamp_s <= self._planned_stamp_s:
             return None
         self._planned_stamp_s = self._stamp_s
-        return Problem(self._state, self._stamp_s, self._commands.copy(), self._driven.copy())
+        return Problem(self._state, self._stamp_s, self._commands.copy(), self._driven.copy(), self.speed_cap_mps)
 
     def adopt(self, plan: ControlSequence, solve_time_s: float) -> None:
         """Follow ``plan`` from now on."""
@@ -177,4 +179,4 @@ class ControlLoop:
         assert plan.states is not None  # noqa: S101  # planners that drive a car predict its states
         times = plan.stamp_s + plan.dt * np.arange(len(plan.states))
         speed = float(np.interp(at_s, times, plan.states[:, VX]))
-        return min(max(speed, 0.0), self.limits.speed_mps)
+        return min(max(speed, 0.0), self.limits.speed_mps, self.speed_cap_mps)

@@ -15,10 +15,11 @@ from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory, delayed
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import STATE, Layout
-from mbrl_ros.core.tasks.task import Task
+from mbrl_ros.core.tasks.task import SpeedCapped, Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import Held
+from mbrl_ros.planning.members import EachMember, risk
 from mbrl_ros.planning.noise import spline_noise
 from mbrl_ros.planning.planner import PlanningError, Problem
 from mbrl_ros.planning.rollouts import Backend, Rollouts
@@ -62,6 +63,16 @@ class MPPISettings(Settings):
         le=1.0,
         description="share of lambda u^T Sigma^-1 eps in a rollout's cost: 1 draws plans towards zero commands "
         "(Williams et al. 2017), 0 leaves effort to the task",
+    )
+    tail_share: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="share of an ensemble's members, the worst for a plan, whose mean cost the plan has (CVaR); "
+        "below 1 each member is rolled out by itself, at as many times the cost",
+    )
+    disagreement_weight: NonNegativeFloat = Field(
+        default=0.0, description="of the standard deviation of a plan's cost over an ensemble's members; likewise"
     )
     backend: Backend = Field(default="compiled", description="how rollouts are evaluated")
     threads: int = Field(default=1, ge=1, le=64, description="threads of a solve; other nodes want a core too")
@@ -109,7 +120,9 @@ class MPPI:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
         self.model, self.task, self.settings, self.model_id = model, task, settings, model_id
-        self.rollouts = Rollouts(model, task, settings.backend)
+        own = _own(model)
+        self._members = own if isinstance(own, EachMember) else None
+        self.rollouts = Rollouts(model, task, settings.backend, members=self._members.members if self._members else 1)
         std = standard_deviations(settings, model.action_layout) if noise_std is None else noise_std
         shape = spline_noise(settings.horizon, settings.dt_s, settings.knot_spacing_s)
         self._basis = torch.tensor(shape.basis, dtype=torch.float32)
@@ -127,10 +140,10 @@ class MPPI:
         """How rollouts are evaluated at present."""
         return self.rollouts.backend
 
-    def reset(self) -> None:
-        """Forget the previous plan, and begin the random numbers anew."""
+    def reset(self, plan: ControlSequence | None = None) -> None:
+        """Forget the previous plan, or go on from another planner's, and begin the random numbers anew."""
         self._generator.manual_seed(self._seed)
-        self._previous: ControlSequence | None = None
+        self._previous = plan
         self._temperature = self.settings.temperature
 
     def warm_up(self, background: bool = False) -> None:
@@ -142,8 +155,9 @@ class MPPI:
         """The sequence to follow from the problem's stamp on.
 
         Raises:
-            PlanningError: no rollout has a finite cost.
+            PlanningError: no rollout has a finite cost, or there is a speed cap that the task knows nothing of.
         """
+        self._cap_speed(problem.speed_cap_mps)
         with torch.inference_mode(), _threads(self.settings.threads):
             return self._plan(problem)
 
@@ -169,7 +183,7 @@ class MPPI:
         for _ in range(self.settings.iterations):
             commands, saturation = self._sample(nominal, previous, past, low, high)
             applied = self._applied(commands, len(past))
-            costs = self.rollouts.evaluate(start, applied)
+            costs = self._cost(start, applied)
             sampled = commands[len(past) :]
             pull = self.settings.control_cost_share * self._pull(nominal, sampled)
             weights, self._temperature = weigh(
@@ -206,17 +220,35 @@ class MPPI:
 
     def _start(self, problem: Problem) -> tuple[torch.Tensor, float]:
         """[S] state that rollouts begin with, and the share of the driving that the model wanted to see before it."""
-        model = self.model.model if isinstance(self.model, Held) else self.model
+        model = self._members.model if self._members else _own(self.model)
         begin, share = start_now(model, problem.state, problem.stamp_s, problem.commands, problem.driven)
-        return begin.to(torch.float32), share
+        return (self._members.separate(begin) if self._members else begin).to(torch.float32), share
+
+    def _cost(self, start: torch.Tensor, applied: torch.Tensor) -> torch.Tensor:
+        """[K] cost of each sample, by all members that act."""
+        if self._members is None:
+            return self.rollouts.evaluate(start, applied)
+        costs = self.rollouts.by_member(start, applied)[self._members.model.elites]
+        return risk(costs, self.settings.tail_share, self.settings.disagreement_weight)
 
     def _warm_start(self, stamp_s: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
         """[H, A] previous plan from ``stamp_s`` on, or zeros; inside of the bounds."""
         if self._previous is None:
             nominal = torch.zeros(self.settings.horizon, len(low))
         else:
-            nominal = torch.tensor(self._previous.shifted(stamp_s).actions, dtype=torch.float32)
+            nominal = torch.tensor(self._shifted(self._previous, stamp_s), dtype=torch.float32)
         return torch.clamp(nominal, low, high)
+
+    def _shifted(self, plan: ControlSequence, stamp_s: float) -> np.ndarray:
+        """[H, A] ``plan`` from ``stamp_s`` on; another planner's may have other steps."""
+        middles = stamp_s + self.settings.dt_s * (np.arange(self.settings.horizon) + 0.5)
+        return plan.at(middles)
+
+    def _cap_speed(self, cap_mps: float) -> None:
+        if isinstance(self.task, SpeedCapped):
+            self.task.cap_speed(cap_mps)
+        elif cap_mps < math.inf:
+            raise PlanningError(f"{type(self.task).__name__} knows no speed cap, {cap_mps:g} m/s cannot be kept")
 
     def _past(self, stamp_s: float, commands: CommandHistory) -> torch.Tensor:
         """[P, A] commands sent before ``stamp_s`` that may still act, in steps of the plan."""
@@ -253,6 +285,11 @@ class MPPI:
         """[K] ``sum_t u_t^T Sigma^-1 eps_t`` up to a constant, which no weight depends on."""
         pull = self._precision @ nominal / self._std**2
         return pull.flatten() @ sampled.flatten(0, 1)
+
+
+def _own(model: DynamicsModel) -> DynamicsModel:
+    """What is stepped several times per step of a plan, or ``model`` itself."""
+    return model.model if isinstance(model, Held) else model
 
 
 def standard_deviations(settings: MPPISettings, layout: Layout) -> list[float]:

@@ -72,8 +72,11 @@ def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step 
         The compiled step, for numbers of rollouts that are a multiple of LANES, or None where it cannot be had; and a
         note: a sentence on what went wrong or was done, or nothing.
     """
-    folder, key = cache_folder(PART), structure_hash(step, tensors, sizes)
-    note = ""
+    try:
+        folder = cache_folder(PART)
+    except OSError as error:
+        return None, f"Rollouts are not compiled: there is no folder to keep them in ({error}); set MBRL_CACHE to one"
+    key, note = structure_hash(step, tensors, sizes), ""
     for path in sorted(folder.glob(f"{key}-*.pt2")):
         compiled, problem = _load(path, step, tensors, sizes)
         if compiled is not None:
@@ -96,7 +99,10 @@ def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step 
 
 def missing_tools() -> str:
     """What compiling needs and this machine lacks, with the fix, or an empty string."""
-    compiler = (shlex.split(os.environ.get("CXX", "")) or ["g++"])[0]  # it may carry options
+    try:
+        compiler = (shlex.split(os.environ.get("CXX", "")) or ["g++"])[0]  # it may carry options
+    except ValueError as error:
+        return f"CXX is {os.environ['CXX']!r}, which is no command line ({error}); mend it"
     if shutil.which(compiler) is None:
         return f"there is no C++ compiler '{compiler}'; install one (apt install g++)"
     include = sysconfig.get_paths()["include"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,12 +30,14 @@ class Problem:
         stamp_s: the state's stamp [s]; the plan begins there.
         commands: as sent up to now; the planner's own copy.
         driven: states up to ``state``, for models with memory; may be empty. The planner's own copy.
+        speed_cap_mps: no faster than this, infinite where there is no cap.
     """
 
     state: np.ndarray
     stamp_s: float
     commands: CommandHistory
     driven: StateHistory = field(default_factory=StateHistory)
+    speed_cap_mps: float = math.inf
 
 
 class Planner(Protocol):
@@ -55,8 +58,8 @@ class Planner(Protocol):
         """
         ...
 
-    def reset(self) -> None:
-        """Forget the previous plan, and begin the random numbers anew."""
+    def reset(self, plan: ControlSequence | None = None) -> None:
+        """Forget the previous plan, or go on from another planner's, and begin the random numbers anew."""
         ...
 
     def warm_up(self, background: bool = False) -> None:

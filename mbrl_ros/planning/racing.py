@@ -7,10 +7,13 @@ from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.models.learned import LearnedModel
+from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.models.plausibility import require_same_car
 from mbrl_ros.models.starting import Remembering
 from mbrl_ros.models.stepping import at_dt
+from mbrl_ros.planning.members import EachMember
 from mbrl_ros.planning.mppi import MPPI, MPPISettings
 from mbrl_ros.planning.planner import HISTORY_S
 
@@ -25,7 +28,11 @@ def racing_mppi(
     """
     require_drivable(loaded)
     require_same_car(loaded, vehicle)
-    stepped = at_dt(loaded.model, mppi.dt_s, mppi.substeps)
+    model: DynamicsModel = loaded.model
+    careful = mppi.tail_share < 1.0 or mppi.disagreement_weight > 0.0
+    if careful and isinstance(model, LearnedModel) and model.config.network.members > 1:
+        model = EachMember(model)
+    stepped = at_dt(model, mppi.dt_s, mppi.substeps)
     racing = RacingTask(track, vehicle, task, dt=mppi.dt_s)
     return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id)
 

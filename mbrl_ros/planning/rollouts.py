@@ -47,15 +47,18 @@ class Rollouts:
     Args:
         model: a torch module f(s, a) -> s'.
         task: a torch module; its reward terms are summed.
+        members: of an ensemble that each go their own way (`planning.members`); a model has as many rows for each
+            action sequence, and as many states to begin with.
         backend: "compiled" falls back to "eager" where it cannot be had; ``note`` then says why.
     """
 
-    def __init__(self, model: DynamicsModel, task: Task, backend: Backend = "compiled") -> None:
+    def __init__(self, model: DynamicsModel, task: Task, backend: Backend = "compiled", *, members: int = 1) -> None:
         if abs(model.dt - task.dt) > 1e-9:
             raise LayoutError(f"the model steps {model.dt:g} s, the task {task.dt:g} s")
         model.action_layout.require(task.action_layout, "actions of the model and of the task")
         self.term_names = task.term_names
         self.wanted: Backend = backend
+        self.members = members
         self.note = ""
         """Why rollouts are not compiled although they should be, or what happened on the way; empty if nothing did."""
         self._step = _Step(model, task)
@@ -83,17 +86,25 @@ class Rollouts:
     def evaluate(self, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """[K] costs of the applied ``actions`` [K, H, A] from ``state`` [S]; not finite where a rollout is not.
 
-        Fastest where ``actions`` is a view of a contiguous [H, A, K].
+        Of several members the mean. Fastest where ``actions`` is a view of a contiguous [H, A, K].
         """
+        return self.by_member(state, actions).mean(dim=0)
+
+    def by_member(self, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """[M, K] costs of the applied ``actions`` [K, H, A] from ``state`` [S], or [M, S] with several members."""
         *_, (_, sums) = self._run(state, actions)
-        return -sums[:, : len(actions)].sum(dim=0)
+        return -sums.sum(dim=0).unflatten(0, (self.members, -1))[:, : len(actions)]
 
     def trace(self, state: torch.Tensor, actions: torch.Tensor) -> Trace:
-        """States and costs by term of the applied ``actions`` [K, H, A] from ``state`` [S]."""
+        """States and costs by term of the applied ``actions`` [K, H, A] from ``state`` [S], the mean over members."""
         steps = list(self._run(state, actions))
-        states = torch.stack([following for following, _ in steps])[..., : len(actions)]
-        start = state.to(torch.float32)[None, :, None].expand(1, -1, len(actions))
-        return Trace(torch.cat([start, states]).permute(2, 0, 1), -steps[-1][1][:, : len(actions)].T)
+        states = self._mean(torch.stack([following for following, _ in steps]))[..., : len(actions)]
+        start = state.to(torch.float32).reshape(self.members, -1).mean(dim=0)[None, :, None].expand(1, -1, len(actions))
+        return Trace(torch.cat([start, states]).permute(2, 0, 1), -self._mean(steps[-1][1])[:, : len(actions)].T)
+
+    def _mean(self, rows: torch.Tensor) -> torch.Tensor:
+        """[..., M K] -> [..., K] mean over the members."""
+        return rows.unflatten(-1, (self.members, -1)).mean(dim=-2)
 
     def _run(self, state: torch.Tensor, actions: torch.Tensor) -> Iterator[list[torch.Tensor]]:
         """State [S, K] and sums of rewards so far [T, K] after each step; K is padded to whole vectors."""
@@ -101,9 +112,10 @@ class Rollouts:
         columns = actions.to(torch.float32).permute(1, 2, 0)
         if extra := -len(actions) % packages.LANES:
             columns = torch.nn.functional.pad(columns, (0, extra))
-        columns = columns.contiguous()
+        columns = columns.repeat(1, 1, self.members) if self.members > 1 else columns.contiguous()
         tensors = self._inputs.current()
-        current = state.to(torch.float32)[:, None].expand(-1, columns.shape[-1]).contiguous()
+        begin = state.to(torch.float32).reshape(self.members, -1).T
+        current = begin.repeat_interleave(columns.shape[-1] // self.members, dim=1)
         sums = torch.zeros(len(self.term_names), columns.shape[-1])
         for action in columns.unbind(0):
             current, sums = step(current, sums, action, tensors)

@@ -278,6 +278,17 @@ def test_speed_is_limited_softly():
     assert rates(task, at(vx=8.0))["speed"] == pytest.approx(-RACING.speed_weight, rel=0.02)
 
 
+def test_a_speed_cap_is_one_more_limit_until_it_is_lifted():
+    task = make("racing", straight())
+    before = rates(task, at(vx=3.0))["speed"]
+    task.cap_speed(1.5)
+    assert rates(task, at(vx=3.0))["speed"] == pytest.approx(-RACING.speed_weight, rel=0.02)
+    task.cap_speed(0.0)
+    assert math.isfinite(rates(task, at(vx=3.0))["speed"])
+    task.cap_speed(math.inf)
+    assert rates(task, at(vx=3.0))["speed"] == before
+
+
 def test_an_approach_profile_slows_the_car_before_a_corner(track):
     settings = RACING.model_copy(update={"approach_acceleration_mps2": 4.0})
     task = RacingTask(track, VEHICLE, settings, dt=DT)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from mbrl_ros.bringup.graph import Graph
 from mbrl_ros.bringup.processes import Processes
+
+BRAKING_WITHIN_S = 0.25
 
 
 class Bench:
@@ -58,6 +62,54 @@ class Bench:
     def count(self, topic: str) -> int:
         """Messages received on ``topic``."""
         return len(self.received[topic])
+
+
+class Car:
+    """A simulated car that drives, and how it brakes when something fails."""
+
+    def __init__(self, processes: Processes, bench: Bench) -> None:
+        self.processes, self.bench = processes, bench
+
+    def truth(self) -> np.ndarray:
+        """[N, 2] stamps and forward speeds."""
+        return np.array(
+            [
+                (m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec, m.twist.twist.linear.x)
+                for _, m in self.bench.received["/ground_truth"]
+            ]
+        )
+
+    def wait_for_speed(self, speed: float, timeout_s: float = 60.0) -> None:
+        """Wait until the car is faster than ``speed`` [m/s]; fails when a node has ended."""
+
+        def fast() -> bool:
+            ended = self.processes.ended()
+            assert ended is None, f"{ended.executable} ended: {ended.log.read_text()[-2000:]}"
+            return (
+                self.bench.count("/ground_truth") > 0
+                and self.bench.latest("/ground_truth").twist.twist.linear.x > speed
+            )
+
+        self.bench.spin_until(fast, timeout_s, f"{speed} m/s")
+
+    def signal(self, executable: str, number: int) -> None:
+        """Send a signal to a node."""
+        os.kill(self.processes.pid(executable), number)
+
+    def assert_brakes(self, action: Callable[[], Any]) -> None:
+        """From a quarter of a second after ``action`` on, the car only ever slows down, to a standstill."""
+        self.bench.spin_for(0.05)
+        start = self.truth()[-1, 0]
+        action()
+        self.bench.spin_for(6.0)
+        truth = self.truth()
+        after = truth[truth[:, 0] >= start + BRAKING_WITHIN_S]
+        assert len(after) > 20
+        assert (np.diff(after[:, 1]) < 0.02).all(), "speeded up again"
+        assert after[-1, 1] < 0.1, "did not stop"
+        moving = after[after[:, 1] > 0.5]
+        if len(moving) > 5:
+            assert np.polyfit(moving[:, 0], moving[:, 1], 1)[0] < -2.0, "slowed down too gently for braking"
 
 
 @contextmanager

@@ -1,11 +1,9 @@
 """The whole graph over real topics: whatever fails, the car brakes within a quarter of a second."""
 
 import math
-import os
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -13,14 +11,12 @@ from mbrl_ros.bringup.graph import SimulationOptions, config_file, simulation_gr
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
 
-BRAKING_WITHIN_S = 0.25
-
 
 @pytest.fixture
 def driving(ros_domain, tmp_path):
     """A driving car: at speed on the demo track, with fewer rollouts than on a car, so that CI keeps the pace."""
     from ackermann_msgs.msg import AckermannDriveStamped
-    from harness import running
+    from harness import Car, running
     from mbrl_ros.msg import PlannerStatus
     from nav_msgs.msg import Odometry
 
@@ -40,49 +36,6 @@ def driving(ros_domain, tmp_path):
         car = Car(processes, bench)
         car.wait_for_speed(2.0, timeout_s=240.0)
         yield car
-
-
-class Car:
-    def __init__(self, processes, bench):
-        self.processes, self.bench = processes, bench
-
-    def truth(self):
-        """[N, 2] stamps and forward speeds."""
-        return np.array(
-            [
-                (m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec, m.twist.twist.linear.x)
-                for _, m in self.bench.received["/ground_truth"]
-            ]
-        )
-
-    def wait_for_speed(self, speed, timeout_s=60.0):
-        def fast():
-            ended = self.processes.ended()
-            assert ended is None, f"{ended.executable} ended: {ended.log.read_text()[-2000:]}"
-            return (
-                self.bench.count("/ground_truth") > 0
-                and self.bench.latest("/ground_truth").twist.twist.linear.x > speed
-            )
-
-        self.bench.spin_until(fast, timeout_s, f"{speed} m/s")
-
-    def signal(self, executable, number):
-        os.kill(self.processes.pid(executable), number)
-
-    def assert_brakes(self, action):
-        """From a quarter of a second after ``action`` on, the car only ever slows down, to a standstill."""
-        self.bench.spin_for(0.05)
-        start = self.truth()[-1, 0]
-        action()
-        self.bench.spin_for(6.0)
-        truth = self.truth()
-        after = truth[truth[:, 0] >= start + BRAKING_WITHIN_S]
-        assert len(after) > 20
-        assert (np.diff(after[:, 1]) < 0.02).all(), "speeded up again"
-        assert after[-1, 1] < 0.1, "did not stop"
-        moving = after[after[:, 1] > 0.5]
-        if len(moving) > 5:
-            assert np.polyfit(moving[:, 0], moving[:, 1], 1)[0] < -2.0, "slowed down too gently for braking"
 
 
 @pytest.mark.parametrize("node", ["state_estimator", "dynamics_server", "mppi_planner", "command_gate"])

@@ -163,3 +163,12 @@ def test_a_reset_accepts_earlier_stamps_again():
     cycle(subject, 100.0)
     subject.reset()
     assert not is_stop(cycle(subject, 1.0))
+
+
+def test_a_speed_cap_goes_to_the_planner_and_holds_for_the_commanded_speed():
+    subject = loop()
+    subject.speed_cap_mps = 1.5
+    subject.observe(state(vx=3.0), 1.0, 1.0, 1.0)
+    assert subject.problem().speed_cap_mps == 1.5
+    subject.adopt(plan_at(1.0), solve_time_s=0.005)
+    assert subject.command(1.0, 1.0).speed_mps == 1.5

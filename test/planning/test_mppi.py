@@ -5,6 +5,7 @@ import pytest
 import torch
 from planning_toys import FORCE, DoubleIntegrator, Indifferent, Regulate, cost_along, optimal_gains
 
+from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.errors import ConfigError, LayoutError
 from mbrl_ros.planning.mppi import MPPI, MPPISettings, effective_sample_size, standard_deviations, weigh
@@ -299,3 +300,17 @@ def test_what_does_not_fit_together_is_refused():
         planner(task=Regulate(dt=0.05))
     with pytest.raises(ConfigError, match="no standard deviation for action 'force'"):
         standard_deviations(settings(), FORCE)
+
+
+def test_a_planner_goes_on_from_the_plan_of_another_one_with_other_steps():
+    other = ControlSequence(10.0, 0.05, np.linspace(0.0, 2.0, 61)[:, None], FORCE)
+    subject = planner(task=Indifferent(), std=1e-6)
+    subject.reset(other)
+    plan = subject.plan(Problem(np.zeros(2), 10.0, quiet()))
+    middles = 10.0 + 0.1 * (np.arange(HORIZON) + 0.5)
+    np.testing.assert_allclose(plan.actions, other.at(middles), atol=1e-4)
+
+
+def test_a_speed_cap_that_the_task_knows_nothing_of_is_an_error():
+    with pytest.raises(PlanningError, match=r"1\.5 m/s cannot be kept"):
+        planner().plan(Problem(np.zeros(2), 0.0, quiet(), speed_cap_mps=1.5))

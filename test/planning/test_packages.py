@@ -113,11 +113,16 @@ def mirrored(car):
 
 
 @pytest.mark.parametrize(
-    ("variable", "says"), [("CXX", "no C++ compiler 'no-such-compiler'; install one"), (None, "Python.h is missing")]
+    ("compiler", "says"),
+    [
+        ("no-such-compiler -O2", "no C++ compiler 'no-such-compiler'; install one"),
+        ("g++ '", "no command line"),
+        ("", "Python.h is missing"),
+    ],
 )
-def test_without_tools_rollouts_are_eager_and_say_why(cache, monkeypatch, tmp_path, variable, says):
-    if variable:
-        monkeypatch.setenv(variable, "no-such-compiler")
+def test_without_tools_rollouts_are_eager_and_say_why(cache, monkeypatch, tmp_path, compiler, says):
+    if compiler:
+        monkeypatch.setenv("CXX", compiler)
     else:
         monkeypatch.setattr(packages.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
     rollouts = Rollouts(DoubleIntegrator(), Regulate())
@@ -125,6 +130,15 @@ def test_without_tools_rollouts_are_eager_and_say_why(cache, monkeypatch, tmp_pa
     assert rollouts.backend == "eager"
     assert says in rollouts.note
     assert torch.isfinite(rollouts.evaluate(torch.zeros(2), torch.ones(3, 4, 1))).all()
+
+
+def test_a_cache_that_cannot_be_is_told_and_rollouts_are_eager(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MBRL_CACHE", str(tmp_path / "file" / "cache"))
+    rollouts = Rollouts(DoubleIntegrator(), Regulate())
+    rollouts.warm_up()
+    assert rollouts.backend == "eager"
+    assert "no folder to keep them in" in rollouts.note
 
 
 def test_a_compiler_that_fails_is_told(cache, monkeypatch):

@@ -27,6 +27,8 @@ from mbrl_ros.core.vehicle import Vehicle
 _SMALLEST_STRETCH = 0.2
 """Near the centre of a corner that is narrower than the track, arc length per distance is held at five."""
 
+_SLOWEST_CAP_MPS = 0.1  # speed is judged by its share of what is allowed
+
 _SOFTNESS = 0.1
 """Soft limits are rounded off over a tenth of themselves."""
 
@@ -110,6 +112,7 @@ class RacingTask(torch.nn.Module):
     acceleration_limit_mps2: torch.Tensor
     slip_angle_limit_rad: torch.Tensor
     car_width: torch.Tensor
+    speed_cap: torch.Tensor
     top_speed: torch.Tensor
     action_low: torch.Tensor
     action_high: torch.Tensor
@@ -131,6 +134,7 @@ class RacingTask(torch.nn.Module):
         self.grid = TrackGrid(track, profile=self._allowed_speed(settings), dtype=dtype)
         self.actuators = ActuatorUse(vehicle.limits, dt, dtype)
         register_scalars(self, _scalars(settings), dtype)
+        register_scalars(self, {"speed_cap": math.inf}, dtype)
         register_scalars(self, {"car_width": vehicle.width_m, "top_speed": vehicle.limits.speed_mps}, dtype)
         low, high = action_bounds(vehicle.limits, drive)
         self.register_buffer("action_low", torch.tensor(low, dtype=dtype))
@@ -140,6 +144,11 @@ class RacingTask(torch.nn.Module):
         """Use other settings from now on, without building anything anew."""
         fill_scalars(self, _scalars(settings))
         self.grid.set_profile(self._allowed_speed(settings))
+
+    def cap_speed(self, cap_mps: float) -> None:
+        """Allow no more than ``cap_mps`` anywhere from now on, infinite for no cap; nothing is built anew."""
+        if float(self.speed_cap) != max(cap_mps, _SLOWEST_CAP_MPS):
+            fill_scalars(self, {"speed_cap": max(cap_mps, _SLOWEST_CAP_MPS)})
 
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Lowest and highest action, [A] each."""
@@ -154,7 +163,7 @@ class RacingTask(torch.nn.Module):
         stretch = (1 - place.curvature * place.lateral).clamp_min(_SMALLEST_STRETCH)
         along = (vx * torch.cos(error) - vy * torch.sin(error)) / stretch
         half_width = (place.width_left + place.width_right) / 2
-        too_fast = excess(vx / place.speed - 1, _SOFTNESS)
+        too_fast = excess(vx / torch.minimum(place.speed, self.speed_cap) - 1, _SOFTNESS)
         rates = {
             "progress": self.progress_weight * along / self.top_speed,
             "lateral": -self.lateral_weight * (place.lateral / half_width) ** 2,

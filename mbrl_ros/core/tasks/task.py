@@ -49,6 +49,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class SpeedCapped(Protocol):
+    """A task that can be told to keep below a speed."""
+
+    def cap_speed(self, cap_mps: float) -> None:
+        """No faster than ``cap_mps`` from now on; infinite for no cap."""
+        ...
+
+
 def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     """[...] sum of the terms, added one by one: compiled, a stack of them would be computed without vectors."""
     return functools.reduce(torch.add, terms.values())

@@ -11,8 +11,10 @@ from mbrl_ros.models.passport import LoadedModel, from_bytes
 from mbrl_ros.srv import GetModel
 
 
-def fetch_model(node: Node, service: str, timeout_s: float) -> LoadedModel:
-    """The model in force, asked of ``service``; blocks up to ``timeout_s``, from any thread or callback.
+def fetch_model(node: Node, service: str, timeout_s: float, model_id: str = "") -> LoadedModel:
+    """The model ``model_id``, or without one the model in force, from ``service``; from any thread or callback.
+
+    Blocks up to ``timeout_s``.
 
     A private node with an executor of its own does the waiting, so that it cannot dead-lock the caller's.
 
@@ -26,7 +28,7 @@ def fetch_model(node: Node, service: str, timeout_s: float) -> LoadedModel:
         client = helper.create_client(GetModel, service)
         if not client.wait_for_service(timeout_sec=timeout_s):
             raise ModelError(f"no service {service} after {timeout_s:g} s; is the dynamics server running?")
-        future = client.call_async(GetModel.Request())
+        future = client.call_async(GetModel.Request(model_id=model_id))
         executor.spin_until_future_complete(future, timeout_sec=timeout_s)
         answer = future.result() if future.done() else None
     finally:
