@@ -126,7 +126,7 @@ def vehicle_graph(options: DriveOptions) -> Graph:
             NodeSpec(
                 "command_gate",
                 {**common, "gate.require_engage": options.require_engage},
-                remappings={"command": "/mppi_planner/command"},
+                remappings={"command": "/mppi_planner/command", "trust": "/dynamics_server/trust"},
             ),
             NodeSpec("state_estimator", common),
             NodeSpec("dynamics_server", {**common, "model": options.model}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -34,6 +34,12 @@ class GateSettings(Settings):
         description="longest silence of the operator's enable signal; 0: there is no such signal",
     )
     stop_commands: NonNegativeInt = Field(default=25, description="braking commands after disengaging, before silence")
+    trust_timeout_s: PositiveFloat = Field(
+        default=1.0, le=10.0, description="longest silence of the model's trust, once it was heard"
+    )
+    cap_time_s: PositiveFloat = Field(
+        default=1.0, le=10.0, description="in which a speed asked for beyond the speed cap is braked away"
+    )
 
 
 class Mode(Enum):
@@ -69,6 +75,21 @@ class Received:
     receipt_s: float
 
 
+@dataclass(frozen=True)
+class Allowance:
+    """What distrust of the model leaves to the car.
+
+    Args:
+        speed_cap_mps: no faster than this; infinite where there is no cap.
+        stop: why the car has to stop, or empty.
+        receipt_s: when it was heard [s].
+    """
+
+    speed_cap_mps: float
+    stop: str
+    receipt_s: float
+
+
 class CommandGate:
     """Clamps commands to the car's limits and brakes when they are missing, late, wrong or forbidden.
 
@@ -85,6 +106,7 @@ class CommandGate:
         self._engaged = not settings.require_engage
         self._estopped = False
         self._fault = ""
+        self._trust: Allowance | None = None
         self._latest: Received | None = None
         self._good_in_row = 0
         self._recovered = True
@@ -137,6 +159,8 @@ class CommandGate:
         self._last = None
         self._good_in_row = 0
         self._enabled_at_s = None
+        if self._trust is not None:
+            self._trust = replace(self._trust, receipt_s=-math.inf)
         self.counters["time reset"] += 1
 
     def set_fault(self, fault: str) -> None:
@@ -144,6 +168,20 @@ class CommandGate:
         if fault and fault != self._fault:
             self.counters["faults"] += 1
         self._fault = fault
+
+    def heed_trust(self, speed_cap_mps: float, stop: str, receipt_s: float) -> None:
+        """Obey the trust in the model from now on; where it was heard once, its silence brakes.
+
+        Args:
+            speed_cap_mps: no faster than this; infinite where there is no cap.
+            stop: why the car has to stop, or empty.
+            receipt_s: the clock that silence is measured with [s].
+        """
+        if stop and not (self._trust and self._trust.stop):
+            self.counters["stops for distrust"] += 1
+        # A cap that is no number caps everything.
+        cap_mps = 0.0 if math.isnan(speed_cap_mps) else max(speed_cap_mps, 0.0)
+        self._trust = Allowance(cap_mps, stop, receipt_s)
 
     def press_estop(self) -> None:
         """Brake now and stay stopped until ``reset_estop``."""
@@ -199,7 +237,7 @@ class CommandGate:
                 return None
             self._stops_left -= 1
         if not self.reason and self._latest is not None:
-            return self._remember(now_s, self._clamp(self._latest.command, now_s))
+            return self._remember(now_s, self._clamp(self._capped(self._latest.command), now_s))
         return self._remember(now_s, self._brake())
 
     def _operator_lost(self, receipt_s: float) -> bool:
@@ -213,6 +251,10 @@ class CommandGate:
             return "not engaged"
         if self._fault:
             return self._fault
+        if self._trust is not None and self._trust.stop:
+            return self._trust.stop
+        if self._trust is not None and receipt_s - self._trust.receipt_s > self.settings.trust_timeout_s:
+            return "the model's trust is silent"
         if self._latest is None:
             return "no command yet"
         timeout_s = self.settings.command_timeout_s
@@ -226,6 +268,19 @@ class CommandGate:
             return "recovering"
         self._recovered = True
         return ""
+
+    def _capped(self, command: Command) -> Command:
+        """``command`` within the speed cap.
+
+        The speed asked for stands for the car's own, which a planner's command is a moment ahead of: a car whose drive
+        follows acceleration alone is slowed down by that.
+        """
+        cap_mps = self._trust.speed_cap_mps if self._trust is not None else math.inf
+        if command.speed_mps <= cap_mps:
+            return command
+        self.counters["clamped to speed cap"] += 1
+        slowing = max((cap_mps - command.speed_mps) / self.settings.cap_time_s, -self.limits.stopping_mps2)
+        return replace(command, speed_mps=cap_mps, acceleration_mps2=min(command.acceleration_mps2, slowing))
 
     def _clamp(self, command: Command, now_s: float) -> Command:
         limits = self.limits

@@ -66,7 +66,11 @@ class CommandHistory:
         del self._stamps[cut:], self._commands[cut:]
         self._stamps.append(stamp_s)
         self._commands.append(np.array(command, dtype=float))
-        expired = bisect.bisect_right(self._stamps, stamp_s - self._keep_s) - 1
+        self.forget(stamp_s - self._keep_s)
+
+    def forget(self, before_s: float) -> None:
+        """Drop what no longer held at ``before_s``."""
+        expired = bisect.bisect_right(self._stamps, before_s) - 1
         if expired > 0:
             self._initial = self._commands[expired - 1]
             del self._stamps[:expired], self._commands[:expired]

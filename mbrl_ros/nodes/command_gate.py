@@ -13,6 +13,7 @@ from mbrl_ros.core.command_gate import CommandGate, GateSettings, Mode
 from mbrl_ros.core.config import Settings, read_settings
 from mbrl_ros.core.rate import RateMonitor
 from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.msg import ModelTrust
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.messages import command_of, drive_message, to_seconds
 from mbrl_ros.nodes.shared.run import run
@@ -29,7 +30,7 @@ class CommandGateSettings(Settings):
 
 
 class CommandGateNode:
-    """Subscribes ``command``, ``estop`` and ``enable``; publishes ``/drive``; services ``~/engage``,
+    """Subscribes ``command``, ``trust``, ``estop`` and ``enable``; publishes ``/drive``; services ``~/engage``,
     ``~/estop`` and ``~/reset_estop``."""
 
     def __init__(self) -> None:
@@ -43,7 +44,10 @@ class CommandGateNode:
         self._drive = self.node.create_publisher(AckermannDriveStamped, "/drive", quality.COMMAND)
         self._diagnostics = diagnostics.Diagnostics(self.node, "commands", self._report)
         self.node.create_subscription(AckermannDriveStamped, "command", self._on_command, quality.COMMAND)
-        self.node.create_subscription(Bool, "estop", self._on_estop, quality.STATE)
+        self.node.create_subscription(ModelTrust, "trust", self._on_trust, quality.LATCHED)
+        # A reliable subscription is deaf to best-effort publishers, a best-effort one may lose what is sent reliably.
+        for profile in (quality.STATE, quality.SENSOR):
+            self.node.create_subscription(Bool, "estop", self._on_estop, profile)
         self.node.create_subscription(Bool, "enable", self._on_enable, quality.COMMAND)
         self.node.create_service(SetBool, "~/engage", self._on_engage)
         self.node.create_service(Trigger, "~/estop", self._on_estop_service)
@@ -55,8 +59,9 @@ class CommandGateNode:
     def close(self) -> None:
         """Tell the car to stop, several times, before falling silent."""
         self.gate.disengage()
-        for _ in range(self.gate.settings.stop_commands):
-            self._send()
+        for k in range(self.gate.settings.stop_commands):
+            # On /clock time does not move meanwhile, and the car refuses repeated stamps.
+            self._send(ahead_s=k * 1e-6)
 
     def _now_s(self) -> float:
         return self.node.get_clock().now().nanoseconds * 1e-9
@@ -88,11 +93,12 @@ class CommandGateNode:
         if self._steady.now().nanoseconds * 1e-9 - self._sent_s > self._silence_s:
             self._send()
 
-    def _send(self) -> None:
+    def _send(self, ahead_s: float = 0.0) -> None:
         now_s = self._now_s()
         # On /clock nothing newer can be said before it moves on, and before it begins (zero) nothing at all.
-        if now_s in (0.0, self._sent_stamp_s):
+        if now_s == 0.0 or now_s + ahead_s == self._sent_stamp_s:
             return
+        now_s += ahead_s
         command = self.gate.tick(now_s, self._receipt_s())
         self._diagnostics.publish_on_change()
         if command is not None:
@@ -107,6 +113,10 @@ class CommandGateNode:
     def _on_estop(self, message: Bool) -> None:
         if message.data:
             self._press_estop("topic")
+
+    def _on_trust(self, message: ModelTrust) -> None:
+        stop = f"model {message.model_id} is not trusted: {message.reason}" if message.level == ModelTrust.STOP else ""
+        self.gate.heed_trust(message.speed_cap, stop, self._receipt_s())
 
     def _press_estop(self, source: str) -> None:
         self.node.get_logger().error(f"e-stop pressed by {source}: braking until ~/reset_estop is called")

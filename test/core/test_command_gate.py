@@ -182,3 +182,42 @@ def test_a_time_reset_lets_earlier_stamps_pass_again():
     subject.reset_time()
     drive(subject, 0.0, 3)
     assert subject.mode is Mode.DRIVING
+
+
+def test_a_speed_cap_is_held_against_whatever_is_asked_for_and_counted():
+    subject = gate(cap_time_s=0.5)
+    subject.heed_trust(2.0, "", 0.0)
+    answers = drive(subject, 0.0, 10, ask(speed=4.0, acceleration=3.0))
+    assert all(answer.speed_mps == 2.0 for answer in answers)
+    assert answers[-1].acceleration_mps2 == pytest.approx(-4.0)  # 2 m/s too fast, in half a second
+    assert subject.counters["clamped to speed cap"] == 10
+    assert drive(subject, 0.2, 1, ask(speed=8.0))[0].acceleration_mps2 >= -LIMITS.stopping_mps2
+    assert drive(subject, 0.22, 20, ask(speed=1.9, acceleration=1.0))[-1] == Command(0.0, 3.0, 1.9, 1.0, 100.0)
+    assert subject.counters["clamped to speed cap"] == 11
+
+
+def test_distrust_stops_the_car_and_its_silence_too_once_it_was_heard():
+    subject = gate(trust_timeout_s=0.5)
+    assert drive(subject, 0.0, 100)[-1].acceleration_mps2 == 1.0  # never heard: there may be no model
+    subject.heed_trust(math.inf, "", 2.0)
+    assert drive(subject, 2.0, 20)[-1].acceleration_mps2 == 1.0
+    subject.heed_trust(0.0, "the model is not trusted", 2.4)
+    assert drive(subject, 2.4, 1)[-1].acceleration_mps2 == -LIMITS.stopping_mps2
+    assert (subject.mode, subject.reason) == (Mode.BRAKING, "the model is not trusted")
+    subject.heed_trust(math.inf, "", 2.5)
+    assert drive(subject, 2.5, 20)[-1].acceleration_mps2 == 1.0
+    silent = drive(subject, 2.9, 30)
+    assert silent[-1].acceleration_mps2 == -LIMITS.stopping_mps2
+    assert subject.reason == "the model's trust is silent"
+    assert subject.counters["stops for distrust"] == 1
+
+
+def test_a_cap_that_is_no_number_allows_no_speed_and_a_time_reset_waits_for_new_trust():
+    subject = gate()
+    subject.heed_trust(math.nan, "", 0.0)
+    assert drive(subject, 0.0, 1)[0].speed_mps == 0.0
+    subject.heed_trust(math.inf, "", 100.0)
+    subject.reset_time()
+    assert drive(subject, 1.0, 1)[0].acceleration_mps2 == -LIMITS.stopping_mps2
+    subject.heed_trust(math.inf, "", 1.02)
+    assert drive(subject, 1.02, 20)[-1].acceleration_mps2 == 1.0

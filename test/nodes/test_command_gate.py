@@ -82,17 +82,20 @@ def test_silence_stale_and_non_finite_commands_brake_and_good_ones_recover(gate)
     assert all(math.isfinite(message.drive.acceleration) for _, message in gate.bench.received["/drive"])
 
 
-@pytest.mark.parametrize("way", ["topic", "service"])
+@pytest.mark.parametrize("way", ["topic", "best-effort topic", "service"])
 def test_estop_brakes_within_a_cycle_and_is_latched(gate, way):
     from std_msgs.msg import Bool
     from std_srvs.srv import Trigger
 
-    publisher = gate.bench.node.create_publisher(Bool, "/estop", 10)
+    from mbrl_ros.nodes.shared import quality
+
+    profile = quality.SENSOR if way == "best-effort topic" else quality.STATE
+    publisher = gate.bench.node.create_publisher(Bool, "/estop", profile)
     client = gate.bench.node.create_client(Trigger, "/command_gate/estop")
     gate.bench.spin_until(lambda: publisher.get_subscription_count() > 0, 10.0, "the gate hears /estop")
     gate.bench.spin_until(client.service_is_ready, 10.0, "e-stop service")
     gate.get_driving()
-    if way == "topic":
+    if way != "service":
         press = lambda: publisher.publish(Bool(data=True))  # noqa: E731
     else:
         press = lambda: client.call_async(Trigger.Request())  # noqa: E731
@@ -122,6 +125,33 @@ def test_stops_several_times_before_it_goes_and_says_nothing_after(gate):
     last = [message.drive for _, message in gate.bench.received["/drive"][seen:]]
     assert statuses == {"command_gate": 0}
     assert len(last) >= 1 and last[-1].acceleration < 0.0
+
+
+def test_on_a_clock_that_stands_it_still_stops_several_times_with_stamps_of_their_own(ros_domain, tmp_path):
+    from ackermann_msgs.msg import AckermannDriveStamped
+    from harness import running
+    from rosgraph_msgs.msg import Clock
+
+    from mbrl_ros.nodes.shared import quality
+    from mbrl_ros.nodes.shared.messages import to_seconds, to_stamp
+
+    vehicle = config_file("vehicles", "f1tenth", ".yaml")
+    parameters = {"vehicle": vehicle, "gate.require_engage": False, "use_sim_time": True}
+    with running(Graph((NodeSpec("command_gate", parameters),)), tmp_path) as (processes, bench):
+        heard = []
+        bench.node.create_subscription(AckermannDriveStamped, "/drive", heard.append, quality.SENT)
+        clock = bench.node.create_publisher(Clock, "/clock", quality.STATE)
+
+        def braking():
+            clock.publish(Clock(clock=to_stamp(5.0)))
+            return len(heard) > 0
+
+        bench.spin_until(braking, 30.0, "the gate brakes before any command")
+        processes.stop()
+        bench.spin_until(lambda: len(heard) >= 5, 10.0, "several stops")
+    stamps = [to_seconds(message.header.stamp) for message in heard]
+    assert stamps == sorted(set(stamps))
+    assert stamps[-1] == pytest.approx(5.0, abs=0.001)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 """The model server as a process: what it hands out, predicts, swaps and refuses."""
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
+from serving_toys import PERIOD_S, UNFIT, ScriptedDrive, learned, unfit
 
 from mbrl_ros.bringup.graph import Graph, NodeSpec, config_file
 from mbrl_ros.core.config import read_settings
@@ -47,8 +46,6 @@ def get(bench, model_id=""):
 
 
 def test_hands_out_the_model_itself_and_predicts_as_it_does(server):
-    from mbrl_ros.srv import PredictTrajectory
-
     bench, folder = server
     answer = get(bench)
     served = passport.from_bytes(answer.passport_yaml, bytes(answer.weights))
@@ -59,37 +56,63 @@ def test_hands_out_the_model_itself_and_predicts_as_it_does(server):
 
     states = np.array([[0.0, 0.0, 0.1, 2.0, 0.0, 0.0, 0.0, 0.0], [1.0, 2.0, 0.3, 3.0, 0.0, 0.0, 0.1, 0.0]])
     actions = np.tile([0.1, 1.0], (2, 10, 1))
-    request = PredictTrajectory.Request(
-        batch=2, dt=0.02, states=states.flatten().tolist(), actions=actions.flatten().tolist()
-    )
-    predicted = bench.call(PredictTrajectory, "/dynamics_server/predict_trajectory", request)
+    predicted = predict(bench, batch=2, states=states.flatten().tolist(), actions=actions.flatten().tolist())
     with torch.no_grad():
         expected = rollout(served.model, torch.from_numpy(states), torch.from_numpy(actions)).numpy()
     assert predicted.success, predicted.message
     np.testing.assert_allclose(np.reshape(predicted.states, expected.shape), expected, atol=1e-12)
+    assert (len(predicted.covariance), len(predicted.out_of_distribution)) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"dt": 0.05}, "steps 0.02"),
-        ({"states": [0.0] * 7}, "reshape"),
-        ({"states": [float("nan")] * 8}, "not finite"),
-        ({"model_id": "abc"}, "not abc"),
-    ],
-)
-def test_a_request_that_does_not_fit_is_refused_with_the_reason(server, change, words):
+def predict(bench, **given):
     from mbrl_ros.srv import PredictTrajectory
 
+    request = PredictTrajectory.Request(**{"batch": 1, "dt": 0.02, "states": [0.0] * 8, "actions": [0.0] * 2, **given})
+    return bench.call(PredictTrajectory, "/dynamics_server/predict_trajectory", request)
+
+
+def test_a_request_that_does_not_fit_is_refused_with_the_reason(server):
     bench, _ = server
-    given = {"batch": 1, "dt": 0.02, "states": [0.0] * 8, "actions": [0.0, 0.0], **change}
-    answer = bench.call(PredictTrajectory, "/dynamics_server/predict_trajectory", PredictTrajectory.Request(**given))
-    assert not answer.success
-    assert words in answer.message
-    assert len(answer.states) == 0
+    for change, words in (
+        ({"dt": 0.05}, "steps 0.02"),
+        ({"states": [0.0] * 7}, "have 7 entries"),
+        ({"batch": 2, "states": [0.0] * 15}, "reshape"),
+        ({"states": [float("nan")] * 8}, "not finite"),
+        ({"model_id": "abc"}, "not abc"),
+    ):
+        answer = predict(bench, **change)
+        assert not answer.success
+        assert words in answer.message
+        assert len(answer.states) == 0
 
 
-def test_swaps_to_a_valid_model_refuses_a_damaged_one_and_rolls_back(server):
+def drive(bench, scripted, seconds, speed):
+    """Drive the simulated car on, telling the server as estimator and gate do."""
+    from ackermann_msgs.msg import AckermannDriveStamped
+    from mbrl_ros.msg import VehicleState
+
+    from mbrl_ros.core.command_gate import Command
+    from mbrl_ros.nodes.dynamics_server import STATES_PER_KEPT
+    from mbrl_ros.nodes.shared import quality
+    from mbrl_ros.nodes.shared.messages import drive_message, vehicle_state_message
+
+    if not hasattr(bench, "states"):
+        bench.states = bench.node.create_publisher(VehicleState, "/vehicle_state", quality.STATE)
+        bench.sent = bench.node.create_publisher(AckermannDriveStamped, "/drive", quality.STATE)
+        for publisher in (bench.states, bench.sent):
+            bench.spin_until(lambda p=publisher: p.get_subscription_count() > 0, 20.0, "the server listens")
+    for _ in range(round(seconds / PERIOD_S)):
+        scripted.drive(PERIOD_S, speed)
+        now_s, truth = scripted.simulator.now_s, scripted.simulator.truth()
+        state = vehicle_state_message(now_s, np.append(truth, 0.0), np.eye(9), "odom", "base_link", "cg")
+        for _ in range(STATES_PER_KEPT):
+            bench.states.publish(state)
+        steering, acceleration, wanted = scripted.sent.tolist()
+        bench.sent.publish(drive_message(Command(steering, 3.2, wanted, acceleration, 100.0), now_s))
+        bench.spin_for(0.002)
+
+
+def test_swaps_to_a_valid_model_refuses_unfit_ones_and_rolls_back(server):
     bench, folder = server
     first = get(bench).info.model_id
     swapped = load(bench, folder / "single_track")
@@ -97,15 +120,57 @@ def test_swaps_to_a_valid_model_refuses_a_damaged_one_and_rolls_back(server):
     assert swapped.info.kind == "single_track"
     bench.spin_until(lambda: bench.latest("/dynamics_server/model").kind == "single_track", 5.0, "announced")
 
-    damaged = folder / "damaged"
-    shutil.copytree(folder / "single_track", damaged)
-    weights = damaged / passport.WEIGHTS_FILE
-    weights.write_bytes(weights.read_bytes()[:-10])
-    refused = load(bench, damaged)
-    assert not refused.success
-    assert "damaged" in refused.message
-    assert refused.info.model_id == swapped.info.model_id == get(bench).info.model_id
+    for kind in UNFIT:
+        path, words = unfit(kind, folder)
+        refused = load(bench, path)
+        assert not refused.success
+        assert words in refused.message
+        assert refused.info.model_id == swapped.info.model_id == get(bench).info.model_id
 
     back = load(bench, "")
     assert back.success
     assert back.info.model_id == first
+
+
+def test_once_driven_only_a_model_that_proves_itself_takes_over_and_memory_is_that_of_the_driving(server):
+    from mbrl_ros.msg import ModelTrust
+
+    bench, folder = server
+    scripted = ScriptedDrive()
+    assert load(bench, folder / "single_track").message == "unproven: nothing has been driven yet"
+    bench.listen("/dynamics_server/trust", ModelTrust, quality_of("LATCHED"))
+    drive(bench, scripted, 2.0, 3.0)
+    little = load(bench, folder / "kinematic_bicycle")
+    assert not little.success
+    assert "too little to prove" in little.message
+
+    refused = little
+    while "misses the position" not in refused.message:  # states that a busy machine lost prove nothing
+        assert "too little" in refused.message
+        drive(bench, scripted, 5.0, 3.0)
+        refused = load(bench, folder / "kinematic_bicycle")
+        assert not refused.success
+    assert refused.info.kind == "single_track"
+
+    car = learned(folder / "learned", trained=False)
+    proven = load(bench, folder / "learned")
+    assert proven.success, proven.message
+    assert car.id in proven.message
+    predicted = predict(bench, batch=2, states=[0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0] * 2, actions=[0.0] * 2 * 50 * 2)
+    assert predicted.success, predicted.message
+    size = len(car.model.state_layout)
+    states = np.reshape(predicted.states, (2, 51, size))
+    assert np.abs(states[:, 0, 8:]).max() > 0.0
+    covariance = np.reshape(predicted.covariance, (2, 51, 8, 8))
+    assert 0.0 < covariance[0, 10, 0, 0] < covariance[0, 50, 0, 0]
+    assert len(predicted.out_of_distribution) == 2
+
+    nominal = get(bench, bench.latest("/dynamics_server/trust").nominal_id)
+    assert (nominal.success, nominal.info.kind) == (True, "kinematic_bicycle")
+    assert nominal.info.model_id != get(bench).info.model_id == car.id
+
+
+def quality_of(role):
+    from mbrl_ros.nodes.shared import quality
+
+    return getattr(quality, role)
