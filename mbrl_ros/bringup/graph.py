@@ -173,7 +173,9 @@ def replay_graph(options: ReplayOptions) -> Graph:
         "use_sim_time": options.use_sim_time,
         "vehicle": config_file("vehicles", options.vehicle, ".yaml"),
     }
-    server = NodeSpec("dynamics_server", {**common, "model": options.model})
+    # A recording says less often how the car is than an estimator does: nothing of it is to be missed.
+    kept = {"states_per_kept": 1} if options.bag and not options.estimate else {}
+    server = NodeSpec("dynamics_server", {**common, "model": options.model, **kept})
     nodes = (server, NodeSpec("state_estimator", common)) if options.estimate else (server,)
     if not options.bag:
         return Graph(nodes)

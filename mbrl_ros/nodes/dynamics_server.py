@@ -15,11 +15,13 @@ from pydantic import Field
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
+from visualization_msgs.msg import MarkerArray
 
 from mbrl_ros.core.config import Settings, read_settings
 from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.driven import Driven
+from mbrl_ros.evaluation.driven_paths import driven_paths
 from mbrl_ros.evaluation.live import live_errors
 from mbrl_ros.evaluation.proof import ProofSettings
 from mbrl_ros.evaluation.serving import ModelInForce, read
@@ -35,16 +37,17 @@ from mbrl_ros.nodes.shared.model_messages import (
     trust_report,
 )
 from mbrl_ros.nodes.shared.model_services import ModelServices
+from mbrl_ros.nodes.shared.path_markers import paths_message
 from mbrl_ros.nodes.shared.run import run
-
-STATES_PER_KEPT = 5
-"""Of so many states one is compared with predictions."""
 
 KEPT_BESIDES_S = 10.0
 """Driving kept besides the longest window, for horizons, delays and memories to reach into [s]."""
 
 HORIZONS_S = (0.1, 0.5, 1.0)
-"""Of ~/prediction_error."""
+"""Of ~/prediction_error; the longest is that of ~/predicted_paths."""
+
+PATH_EVERY_S = 0.5
+"""Between the starts of ~/predicted_paths [s]."""
 
 
 class DynamicsServerSettings(Settings):
@@ -58,6 +61,7 @@ class DynamicsServerSettings(Settings):
     error_window_s: float = Field(
         10.0, gt=1.0, le=120.0, description="driving that prediction errors are taken over [s]"
     )
+    states_per_kept: int = Field(5, ge=1, le=100, description="of so many states one is compared with predictions")
     trust_rate_hz: float = Field(10.0, ge=2.0, le=50.0, description="rate of ~/trust")
     evidence_rate_hz: float = Field(3.0, ge=1.0, le=20.0, description="rate at which the model in force is judged")
     proof: ProofSettings = Field(default_factory=ProofSettings, description="what a new model has to show")
@@ -65,7 +69,8 @@ class DynamicsServerSettings(Settings):
 
 
 class DynamicsServerNode:
-    """Publishes ``~/model`` and ``~/trust`` (latched), ``~/model_id`` (heartbeat) and ``~/prediction_error``; services
+    """Publishes ``~/model`` and ``~/trust`` (latched), ``~/model_id`` (heartbeat), ``~/prediction_error`` and, where
+    somebody looks, ``~/predicted_paths``; services
     ``~/get_model``, ``~/predict_trajectory``, ``~/load_model`` and ``~/reset_trust``."""
 
     def __init__(self) -> None:
@@ -84,6 +89,7 @@ class DynamicsServerNode:
         self._driven = Driven(max(settings.error_window_s, settings.proof.window_s) + KEPT_BESIDES_S)
         self._lock = threading.Lock()
         self._states_seen = 0
+        self._frame_id = ""
         self._latest_error: PredictionError | None = None
         self._judging: threading.Thread | None = None
         self._error_is_due = False
@@ -91,6 +97,7 @@ class DynamicsServerNode:
         self._trust = self.node.create_publisher(ModelTrust, "~/trust", quality.LATCHED)
         self._heartbeat = self.node.create_publisher(String, "~/model_id", quality.COMMAND)
         self._error = self.node.create_publisher(PredictionError, "~/prediction_error", quality.STATE)
+        self._paths = self.node.create_publisher(MarkerArray, "~/predicted_paths", quality.STATE)
         self._diagnostics = diagnostics.Diagnostics(self.node, "model", self._report)
         self._announce()
         # Only a few of the states are needed: the others are not even decoded.
@@ -125,8 +132,9 @@ class DynamicsServerNode:
 
     def _on_state(self, data: bytes) -> None:
         self._states_seen += 1
-        if self._states_seen % STATES_PER_KEPT == 0:
+        if self._states_seen % self.settings.states_per_kept == 0:
             message = deserialize_message(data, VehicleState)
+            self._frame_id = message.header.frame_id
             with self._lock:
                 self._driven.observe(to_seconds(message.header.stamp), state_of(message))
 
@@ -176,6 +184,12 @@ class DynamicsServerNode:
         if errors is not None:
             self._latest_error = error_message(errors, served.id, self.settings.error_window_s)
             self._error.publish(self._latest_error)
+        if self._paths.get_subscription_count():
+            paths = driven_paths(
+                driven, served.loaded.model, HORIZONS_S[-1], self.settings.error_window_s, PATH_EVERY_S
+            )
+            if paths is not None:
+                self._paths.publish(paths_message(paths, self._frame_id))
 
     def _report(self) -> diagnostics.Report:
         return trust_report(self._models, self._latest_error)

@@ -92,7 +92,7 @@ def drive(bench, scripted, seconds, speed):
     from mbrl_ros.msg import VehicleState
 
     from mbrl_ros.core.command_gate import Command
-    from mbrl_ros.nodes.dynamics_server import STATES_PER_KEPT
+    from mbrl_ros.nodes.dynamics_server import DynamicsServerSettings
     from mbrl_ros.nodes.shared import quality
     from mbrl_ros.nodes.shared.messages import drive_message, vehicle_state_message
 
@@ -105,7 +105,7 @@ def drive(bench, scripted, seconds, speed):
         scripted.drive(PERIOD_S, speed)
         now_s, truth = scripted.simulator.now_s, scripted.simulator.truth()
         state = vehicle_state_message(now_s, np.append(truth, 0.0), np.eye(9), "odom", "base_link", "cg")
-        for _ in range(STATES_PER_KEPT):
+        for _ in range(DynamicsServerSettings.model_fields["states_per_kept"].default):
             bench.states.publish(state)
         steering, acceleration, wanted = scripted.sent.tolist()
         bench.sent.publish(drive_message(Command(steering, 3.2, wanted, acceleration, 100.0), now_s))

@@ -89,29 +89,58 @@ def test_played_in_order_on_its_own_clock_and_over_when_it_is_over(ros_domain, t
 
 
 def test_a_replay_compares_a_model_with_what_was_driven(ros_domain, tmp_path, model, monkeypatch):
-    from harness import nodes_left
+    import rclpy
+    from harness import Bench, nodes_left
+    from visualization_msgs.msg import MarkerArray
+
+    from mbrl_ros.nodes.shared import quality
 
     marker = f"MBRL_TEST_REPLAY={tmp_path}"
     monkeypatch.setitem(os.environ, *marker.split("=", 1))
     record(tmp_path / "bag", model, 600, own=True)
     save(model, tmp_path / "model")
     command = [sys.executable, "-m", "mbrl_ros.cli.main", "replay", "bag", "--model", "model"]
-    result = subprocess.run(
-        [*command, "--log-folder", "logs", "--json", "f.json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    rclpy.init(args=[])
+    bench = Bench()
+    bench.listen("/dynamics_server/predicted_paths", MarkerArray, quality.STATE)
+    try:
+        with subprocess.Popen(
+            [*command, "--log-folder", "logs", "--json", "f.json"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as replay:
+            bench.spin_until(lambda: replay.poll() is not None, 200.0, "the end of the replay")
+            output = replay.stdout.read()
+    finally:
+        bench.node.destroy_node()
+        rclpy.try_shutdown()
     logs = "\n".join(path.read_text() for path in (tmp_path / "logs").glob("*.log"))
-    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}\n{logs}"
+    assert replay.returncode == 0, f"{output}\n{logs}"
     found = json.loads((tmp_path / "f.json").read_text())
     assert found["horizons_s"] == [0.1, 0.5, 1.0]
     assert len(found["comparisons"]) >= 1
     # The recording is this model's own driving; the car went some 2 m in a second.
     assert 0 < found["rms"]["position_error"][-1] < 0.02
-    assert "root mean square error" in result.stdout
+    assert "root mean square error" in output
+    assert_paths_lie_on_each_other(bench.latest("/dynamics_server/predicted_paths"))
     assert nodes_left(marker) == []
+
+
+def assert_paths_lie_on_each_other(array):
+    """The recording is the model's own driving."""
+    clear, *lines = array.markers
+    assert clear.action == clear.DELETEALL
+    paths = {(line.ns, line.id): np.array([[p.x, p.y] for p in line.points]) for line in lines}
+    starts = [index for name, index in paths if name == "driven"]
+    assert len(starts) >= 2
+    for index in starts:
+        driven, predicted = paths["driven", index], paths["predicted", index]
+        assert len(driven) == 51
+        assert 1.0 < np.linalg.norm(np.diff(driven, axis=0), axis=1).sum() < 4.0
+        assert np.abs(predicted - driven).max() < 0.05
+    assert {line.header.frame_id for line in lines} == {"odom"}
 
 
 def test_what_cannot_be_replayed_is_refused_before_anything_starts(tmp_path, model):
