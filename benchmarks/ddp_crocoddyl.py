@@ -42,7 +42,7 @@ def starts(name: str, count: int) -> torch.Tensor:
 
 def peer(python: str, name: str, rows: torch.Tensor) -> dict[str, list[dict[str, float]]]:
     asked = json.dumps({"problem": name, "starts": rows.tolist()})
-    script = Path(__file__).with_name("crocoddyl_peer.py")
+    script = ROOT / "benchmarks" / "peers" / "crocoddyl_solvers.py"
     done = subprocess.run([python, script], input=asked, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -118,6 +118,9 @@ def main() -> None:
     parser.add_argument("--without-timing", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if not Path(options.peer).is_file():
+        print(f"skipped: no interpreter {options.peer} with crocoddyl; the first line of --help makes one")
+        return
     torch.set_num_threads(1)
     for name in PROBLEMS:
         compare_costs(name, options.peer, options.starts)
