@@ -50,7 +50,7 @@ HORIZON_S = 1.0
 """Of the predictions by which models are judged."""
 
 FIRST_SHARE = 0.6
-"""Of the planner's own acceleration limit: what the first drive, with nominal physics, may ask of the tyres."""
+"""Of the planner's own acceleration limit: what a drive may ask of the tyres before any trust is earned."""
 
 LARGEST_STEP = 1.25
 """By which the limit changes at most from one round to the next, upwards or downwards."""
@@ -112,6 +112,11 @@ class Course:
     laps: int
     seed: int
     drop: float
+
+    @property
+    def first_limit_mps2(self) -> float:
+        """What the first drive may ask of the tyres, and one after a drive whose laps were not completed."""
+        return FIRST_SHARE * self.planner.task.acceleration_limit_mps2
 
     @property
     def margin_m(self) -> float:
@@ -208,7 +213,7 @@ class Improvement:
             DataError: the doctor finds an error in a recording.
             MbrlError: a model cannot be trained or driven with.
         """
-        model, limit = self._nominal, FIRST_SHARE * self.course.planner.task.acceleration_limit_mps2
+        model, limit = self._nominal, self.course.first_limit_mps2
         friction = 1.0
         for number, stage in enumerate(plan):
             friction = self.course.drop if stage == "adapt" else friction
@@ -240,8 +245,9 @@ class Improvement:
                 newcomer = self._trained(number) if stage == "learn" else self._adapted(number, model)
                 done = self._proven(done, model, newcomer, newest)
             except DataError as error:  # a car that is lost at once has driven too little to learn from
-                limit = earned_limit(limit, np.array([math.inf]), self.course.margin_m, done.exits)
-                done = replace(done, next_limit_mps2=limit, swap=f"no newcomer: {error}")
+                done = replace(done, swap=f"no newcomer: {error}")
+        if len(laps) < self.course.laps:  # lost: trust is earned anew
+            done = replace(done, next_limit_mps2=min(done.next_limit_mps2, self.course.first_limit_mps2))
         write_whole(self.folder / f"round_{number}.json", json.dumps(asdict(done), indent=2) + "\n")
         return done
 
