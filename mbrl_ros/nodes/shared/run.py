@@ -5,18 +5,23 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Protocol
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from mbrl_ros.core.errors import MbrlError
 from mbrl_ros.nodes.shared.executor import new_executor, spin_a_while
+
+LAST_WORDS_S = 0.5
+"""Longest that a node which goes waits until its last messages were heard: what was not by then goes with it [s]."""
 
 
 class Closable(Protocol):
@@ -80,8 +85,16 @@ def run(name: str, make: Callable[[], Closable], arguments: Sequence[str] | None
     if subject is not None:
         try:
             subject.close()
+            _let_be_heard(subject.node)
         except Exception:
             get_logger(name).fatal(f"error while closing:\n{traceback.format_exc()}")
             status = status or 1
     rclpy.try_shutdown()
     sys.exit(status)
+
+
+def _let_be_heard(node: Node) -> None:
+    """Wait until all that was published reliably, stop commands above all, has reached who listens."""
+    deadline_s = time.monotonic() + LAST_WORDS_S
+    for publisher in node.publishers:
+        publisher.wait_for_all_acked(Duration(seconds=max(deadline_s - time.monotonic(), 0.0)))
