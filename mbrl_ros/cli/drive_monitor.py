@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import rclpy
 from ackermann_msgs.msg import AckermannDriveStamped
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -17,13 +15,13 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu
 
+from mbrl_ros.cli.listener import Listener
 from mbrl_ros.core.lap import Lap
 from mbrl_ros.core.layout import STATE
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.msg import ModelInfo, PlannedTrajectory, PlannerStatus, VehicleState
 from mbrl_ros.nodes.shared import quality
-from mbrl_ros.nodes.shared.executor import new_executor, spin_a_while
 from mbrl_ros.nodes.shared.messages import state_of, to_seconds, yaw_of
 
 TOPICS: dict[str, tuple[Any, Any]] = {
@@ -55,7 +53,7 @@ class Latest:
 
 
 class DriveMonitor:
-    """Spins a node of its own in a thread; a context manager.
+    """What a `Listener` hears of a drive; a context manager.
 
     Messages arrive as bytes, so that the recording costs no conversion; only what the figures need is decoded.
 
@@ -70,8 +68,8 @@ class DriveMonitor:
         self.latest = Latest()
         self._recording = recording
         self._on_lap = on_lap
-        self._failure: BaseException | None = None
-        self._finished = self._stopping = False
+        self._listener = Listener("drive_monitor", self._subscribe)
+        self._finished = False
         self._decoders: dict[str, Callable[[Any], None]] = {
             "/ground_truth": self._on_truth,
             "/vehicle_state": self._on_estimate,
@@ -80,39 +78,24 @@ class DriveMonitor:
         }
 
     def __enter__(self) -> DriveMonitor:
-        rclpy.init(args=[])
-        self.node = Node("drive_monitor")
-        for topic, (kind, profile) in TOPICS.items():
-            if self._recording is None and topic not in self._decoders:
-                continue
-            self.node.create_subscription(kind, topic, self._receiver(topic, kind), profile, raw=True)
-        self._executor = new_executor()
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, name="drive_monitor", daemon=True)
-        self._thread.start()
+        self._listener.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping = True
-        self._thread.join()
-        self.node.destroy_node()
-        rclpy.try_shutdown()
+        self._listener.__exit__()
 
     def check(self) -> None:
         """Raise what stopped the monitor's thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+        self._listener.check()
 
     def finish(self) -> None:
         """The drive is over: how nodes stop, one after the other, is no part of its figures or its recording."""
         self._finished = True
 
-    def _spin(self) -> None:
-        try:
-            while not self._stopping:
-                spin_a_while(self._executor)
-        except BaseException as error:
-            self._failure = error
+    def _subscribe(self, node: Node) -> None:
+        for topic, (kind, profile) in TOPICS.items():
+            if self._recording is not None or topic in self._decoders:
+                node.create_subscription(kind, topic, self._receiver(topic, kind), profile, raw=True)
 
     def _receiver(self, topic: str, kind: Any) -> Callable[[bytes], None]:
         decode = self._decoders.get(topic)
@@ -122,7 +105,7 @@ class DriveMonitor:
             if self._finished:
                 return
             if self._recording is not None:
-                self._recording.write(topic, msgtype, data, self.node.get_clock().now().nanoseconds)
+                self._recording.write(topic, msgtype, data, self._listener.node.get_clock().now().nanoseconds)
             if decode is not None:
                 decode(deserialize_message(data, kind))
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mbrl_ros.bringup.course import Course
 from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.bringup.improvement import ARMS, Course, Improvement, Round, stages
+from mbrl_ros.bringup.improvement import ARMS, Improvement, Round, stages
 from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
+from mbrl_ros.cli.listener import Listener
 from mbrl_ros.msg import PredictionError
 from mbrl_ros.nodes.shared import quality
-from mbrl_ros.nodes.shared.executor import new_executor, spin_a_while
 
 
 class ReplayMonitor:
-    """Spins a node of its own in a thread; a context manager.
+    """What a `Listener` hears of a replay; a context manager.
 
     ``errors`` are all that were heard, in their order; ``said`` is the newest diagnostic of each node.
     """
@@ -22,39 +19,24 @@ class ReplayMonitor:
     def __init__(self) -> None:
         self.errors: list[PredictionError] = []
         self.said: dict[str, str] = {}
-        self._failure: BaseException | None = None
-        self._stopping = False
+        self._listener = Listener("replay_monitor", self._subscribe)
 
     def __enter__(self) -> ReplayMonitor:
-        rclpy.init(args=[])
-        self.node = Node("replay_monitor")
-        self.node.create_subscription(
-            PredictionError, "/dynamics_server/prediction_error", self.errors.append, quality.STATE
-        )
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, quality.STATE)
-        self._executor = new_executor()
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, name="replay_monitor", daemon=True)
-        self._thread.start()
+        self._listener.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping = True
-        self._thread.join()
-        self.node.destroy_node()
-        rclpy.try_shutdown()
+        self._listener.__exit__()
 
     def check(self) -> None:
         """Raise what stopped the monitor's thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+        self._listener.check()
 
-    def _spin(self) -> None:
-        try:
-            while not self._stopping:
-                spin_a_while(self._executor)
-        except BaseException as error:
-            self._failure = error
+    def _subscribe(self, node: Node) -> None:
+        node.create_subscription(
+            PredictionError, "/dynamics_server/prediction_error", self.errors.append, quality.STATE
+        )
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, quality.STATE)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.said |= {status.name: status.message for status in message.status}

@@ -63,8 +63,13 @@ class Comparison:
     words: str
 
     def holds(self, tolerance: float) -> bool:
-        """Whether the newcomer's error is at most ``tolerance`` times the other's; never where it is not finite."""
-        return self.newcomer_m <= tolerance * self.present_m
+        """See `holds`."""
+        return holds(self.newcomer_m, self.present_m, tolerance)
+
+
+def holds(newcomer_m: float, present_m: float, tolerance: float) -> bool:
+    """Whether a newcomer's error is at most ``tolerance`` times the present one's; never where it is not a number."""
+    return newcomer_m <= tolerance * present_m
 
 
 def compare(newcomer: LoadedModel, present: LoadedModel, driven: Driven, settings: ProofSettings) -> Comparison | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ackermann_msgs.msg import AckermannDriveStamped
 from pydantic import Field
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
@@ -15,6 +14,7 @@ from mbrl_ros.core.rate import RateMonitor
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.msg import ModelTrust
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
+from mbrl_ros.nodes.shared.clock import NodeClock
 from mbrl_ros.nodes.shared.messages import command_of, drive_message, to_seconds
 from mbrl_ros.nodes.shared.run import run
 
@@ -35,9 +35,9 @@ class CommandGateNode:
 
     def __init__(self) -> None:
         self.node = Node("command_gate")
+        self.clock = NodeClock(self.node)
         settings = parameters.declare(self.node, CommandGateSettings)
         self.gate = CommandGate(read_settings(settings.vehicle, Vehicle).limits, settings.gate)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._silence_s = 0.9 / settings.watchdog_rate_hz
         self._sent_s = self._sent_stamp_s = float("-inf")
         self._rate = RateMonitor(1.0 / settings.control_rate_hz, settings.slot_tolerance_s)
@@ -52,9 +52,9 @@ class CommandGateNode:
         self.node.create_service(SetBool, "~/engage", self._on_engage)
         self.node.create_service(Trigger, "~/estop", self._on_estop_service)
         self.node.create_service(Trigger, "~/reset_estop", self._on_reset_estop)
-        self.node.create_timer(1.0 / settings.watchdog_rate_hz, self._on_watchdog, clock=self._steady)
-        self.node.create_timer(0.1, self._check_owner, clock=self._steady)
-        self._last_now_s = self._now_s()
+        self.node.create_timer(1.0 / settings.watchdog_rate_hz, self._on_watchdog, clock=self.clock.steady)
+        self.node.create_timer(0.1, self._check_owner, clock=self.clock.steady)
+        self._last_now_s = self.clock.now_s()
 
     def close(self) -> None:
         """Tell the car to stop, several times, before falling silent."""
@@ -63,48 +63,41 @@ class CommandGateNode:
             # On /clock time does not move meanwhile, and the car refuses repeated stamps.
             self._send(ahead_s=k * 1e-6)
 
-    def _now_s(self) -> float:
-        return self.node.get_clock().now().nanoseconds * 1e-9
-
-    def _receipt_s(self) -> float:
-        # Simulated time may run at any pace, so there silence too is measured by it.
-        if self.node.get_parameter("use_sim_time").value:
-            return self._now_s()
-        return self._steady.now().nanoseconds * 1e-9
-
     def _on_command(self, message: AckermannDriveStamped) -> None:
-        now_s = self._now_s()
+        now_s = self.clock.now_s()
         if now_s < self._last_now_s - 1.0:
             self.gate.reset_time()
         self._last_now_s = now_s
-        refusal = self.gate.receive(command_of(message), to_seconds(message.header.stamp), now_s, self._receipt_s())
+        refusal = self.gate.receive(
+            command_of(message), to_seconds(message.header.stamp), now_s, self.clock.receipt_s()
+        )
         if refusal:
             self.node.get_logger().warning(f"command refused: {refusal}", throttle_duration_sec=1.0)
             return
         self._send()
         # Braking for want of commands is what missed cycles lead to: it does not excuse them.
         if self.gate.mode in (Mode.DRIVING, Mode.BRAKING):
-            self._rate.cycle(self._receipt_s())
+            self._rate.cycle(self.clock.receipt_s())
         else:
             self._rate.interrupt()
 
     def _on_watchdog(self) -> None:
         # Commands are passed on as they arrive; this timer only speaks where they do not.
-        if self._steady.now().nanoseconds * 1e-9 - self._sent_s > self._silence_s:
+        if self.clock.steady_s() - self._sent_s > self._silence_s:
             self._send()
 
     def _send(self, ahead_s: float = 0.0) -> None:
-        now_s = self._now_s()
+        now_s = self.clock.now_s()
         # On /clock nothing newer can be said before it moves on, and before it begins (zero) nothing at all.
         if now_s == 0.0 or now_s + ahead_s == self._sent_stamp_s:
             return
         now_s += ahead_s
-        command = self.gate.tick(now_s, self._receipt_s())
+        command = self.gate.tick(now_s, self.clock.receipt_s())
         self._diagnostics.publish_on_change()
         if command is not None:
             self._drive.publish(drive_message(command, now_s))
             self._sent_stamp_s = now_s
-            self._sent_s = self._steady.now().nanoseconds * 1e-9
+            self._sent_s = self.clock.steady_s()
 
     def _check_owner(self) -> None:
         publishers = self.node.count_publishers(self.node.resolve_topic_name("command"))
@@ -116,7 +109,7 @@ class CommandGateNode:
 
     def _on_trust(self, message: ModelTrust) -> None:
         stop = f"model {message.model_id} is not trusted: {message.reason}" if message.level == ModelTrust.STOP else ""
-        self.gate.heed_trust(message.speed_cap, stop, self._receipt_s())
+        self.gate.heed_trust(message.speed_cap, stop, self.clock.receipt_s())
 
     def _press_estop(self, source: str) -> None:
         self.node.get_logger().error(f"e-stop pressed by {source}: braking until ~/reset_estop is called")
@@ -124,11 +117,11 @@ class CommandGateNode:
         self._send()
 
     def _on_enable(self, message: Bool) -> None:
-        self.gate.enable(message.data, self._receipt_s())
+        self.gate.enable(message.data, self.clock.receipt_s())
 
     def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data:
-            refusal = self.gate.engage(self._receipt_s())
+            refusal = self.gate.engage(self.clock.receipt_s())
         else:
             self.gate.disengage()
             refusal = ""

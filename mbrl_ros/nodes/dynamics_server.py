@@ -29,6 +29,7 @@ from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.msg import ModelInfo, ModelTrust, PredictionError, VehicleState
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
+from mbrl_ros.nodes.shared.clock import NodeClock
 from mbrl_ros.nodes.shared.messages import state_of, to_seconds
 from mbrl_ros.nodes.shared.model_messages import (
     error_message,
@@ -78,6 +79,7 @@ class DynamicsServerNode:
         # The heartbeat must get its turn while errors are scored.
         sys.setswitchinterval(0.001)
         self.node = Node("dynamics_server")
+        self.clock = NodeClock(self.node)
         self.settings = settings = parameters.declare(self.node, DynamicsServerSettings)
         vehicle = read_settings(settings.vehicle, Vehicle)
         with tempfile.TemporaryDirectory(prefix="mbrl_ros_nominal_") as scratch:
@@ -117,12 +119,9 @@ class DynamicsServerNode:
 
     def _announce(self) -> None:
         served = self._models.present
-        self._info.publish(model_message(served, self._now_s()))
+        self._info.publish(model_message(served, self.clock.now_s()))
         self._publish_trust()
         self.node.get_logger().info(f"model {served.id} ({served.loaded.model.kind}) from {served.folder} is in force")
-
-    def _now_s(self) -> float:
-        return self.node.get_clock().now().nanoseconds * 1e-9
 
     def _on_heartbeat(self) -> None:
         self._heartbeat.publish(String(data=self._models.present.id))

@@ -11,7 +11,6 @@ import traceback
 import torch
 from ackermann_msgs.msg import AckermannDriveStamped
 from pydantic import Field
-from rclpy.clock import Clock, ClockType
 from std_msgs.msg import String
 
 from mbrl_ros.core.config import Settings, read_settings
@@ -22,6 +21,7 @@ from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.msg import ModelTrust, VehicleState
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
+from mbrl_ros.nodes.shared.clock import NodeClock
 from mbrl_ros.nodes.shared.lifecycle import Lifecycle
 from mbrl_ros.nodes.shared.messages import drive_message, state_of, to_seconds
 from mbrl_ros.nodes.shared.model_client import fetch_model
@@ -60,6 +60,7 @@ class MppiPlannerNode:
         # The executor thread must get its turn within a fraction of a control period while the solver computes.
         sys.setswitchinterval(0.0005)
         self.node = Lifecycle("mppi_planner", self)
+        self.clock = NodeClock(self.node)
         self.settings = parameters.declare(self.node, MppiPlannerSettings)
         self.vehicle = read_settings(self.settings.vehicle, Vehicle)
         self.track = Track.from_csv(self.settings.track)
@@ -74,7 +75,6 @@ class MppiPlannerNode:
         self._solver_failure = ""
         self._heartbeat_s = float("-inf")
         self._last_now_s = 0.0
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._command = self.node.create_publisher(AckermannDriveStamped, "~/command", quality.COMMAND)
         self._told = PlanPublisher(self.node, self.settings.odom_frame, self.settings.candidates_rate_hz)
         self._diagnostics = diagnostics.Diagnostics(self.node, "planning", self._report)
@@ -94,7 +94,7 @@ class MppiPlannerNode:
     def configure(self) -> None:
         """Fetch the model, build the planner and warm its rollouts; blocks until ready."""
         self.planners.begin()
-        self._told.track(self.track, self._now_s())
+        self._told.track(self.track, self.clock.now_s())
 
     def activate(self) -> None:
         """Begin to plan and to command."""
@@ -113,7 +113,7 @@ class MppiPlannerNode:
         if self._solver is not None:
             self._solver.join()
         for _ in range(self.settings.loop.stop_commands):
-            self._command.publish(drive_message(self.loop.stop(), self._now_s()))
+            self._command.publish(drive_message(self.loop.stop(), self.clock.now_s()))
 
     def _begin_anew(self) -> None:
         self.loop.reset()
@@ -133,27 +133,18 @@ class MppiPlannerNode:
             say(planner.rollouts.note)
         return planner
 
-    def _now_s(self) -> float:
-        return self.node.get_clock().now().nanoseconds * 1e-9
-
-    def _receipt_s(self) -> float:
-        # Simulated time may run at any pace, so there silence too is measured by it.
-        if self.node.get_parameter("use_sim_time").value:
-            return self._now_s()
-        return self._steady.now().nanoseconds * 1e-9
-
     def _on_state(self, message: VehicleState) -> None:
         if not self.active:
             return
         if message.reference_point != "cg":
             raise ConfigError(f"/vehicle_state describes the {message.reference_point}, planners drive the cg")
-        now_s = self._now_s()
+        now_s = self.clock.now_s()
         with self._lock:
             if now_s < self._last_now_s - 1.0:  # simulated time was set back
                 self._begin_anew()
             self._last_now_s = now_s
             if message.header.frame_id == self.settings.odom_frame:
-                self.loop.observe(state_of(message), to_seconds(message.header.stamp), now_s, self._receipt_s())
+                self.loop.observe(state_of(message), to_seconds(message.header.stamp), now_s, self.clock.receipt_s())
             else:
                 self.loop.counters[f"state in frame '{message.header.frame_id}'"] += 1
 
@@ -163,13 +154,14 @@ class MppiPlannerNode:
             self.loop.sent(to_seconds(message.header.stamp), drive.steering_angle, drive.acceleration)
 
     def _on_heartbeat(self, message: String) -> None:
-        self._heartbeat_s = self._receipt_s()
+        self._heartbeat_s = self.clock.receipt_s()
         self.planners.serve(message.data, self._heartbeat_s)
 
     def _on_trust(self, message: ModelTrust) -> None:
-        self._trust = message
-        self.loop.speed_cap_mps = message.speed_cap if message.level > ModelTrust.TRUSTED else math.inf
-        self.planners.keep_nominal(message.nominal_id, self._receipt_s())
+        with self._lock:
+            self._trust = message
+            self.loop.speed_cap_mps = message.speed_cap if message.level > ModelTrust.TRUSTED else math.inf
+        self.planners.keep_nominal(message.nominal_id, self.clock.receipt_s())
 
     def _chosen(self) -> MPPI | None:
         """The planner that trust in the model allows."""
@@ -187,7 +179,7 @@ class MppiPlannerNode:
             return
         if self._solver_failure:
             raise MbrlError(f"the solver stopped: {self._solver_failure}")
-        now_s, receipt_s = self._now_s(), self._receipt_s()
+        now_s, receipt_s = self.clock.now_s(), self.clock.receipt_s()
         with self._lock:
             self.loop.fault = self._fault(receipt_s)
             command = self.loop.command(now_s, receipt_s)
@@ -218,7 +210,7 @@ class MppiPlannerNode:
         if planner is not self._planning_with:
             planner.reset(self.loop.plan)  # goes on from what is being followed
             self._planning_with = planner
-        age_s = self._now_s() - problem.stamp_s
+        age_s = self.clock.now_s() - problem.stamp_s
         begun = time.perf_counter()
         plan = planner.plan(problem)
         solve_time_s = time.perf_counter() - begun

@@ -27,6 +27,7 @@ from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.msg import VehicleState
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
+from mbrl_ros.nodes.shared.clock import NodeClock
 from mbrl_ros.nodes.shared.messages import odometry_message, to_seconds, to_stamp, vehicle_state_message, yaw_of
 from mbrl_ros.nodes.shared.run import run
 
@@ -49,6 +50,7 @@ class StateEstimatorNode:
     def __init__(self) -> None:
         torch.set_num_threads(1)
         self.node = Node("state_estimator")
+        self.clock = NodeClock(self.node)
         self.settings = parameters.declare(self.node, StateEstimatorSettings)
         self.estimator = self._estimator(read_settings(self.settings.vehicle, Vehicle))
         self._refused: dict[str, int] = {}
@@ -80,9 +82,6 @@ class StateEstimatorNode:
             raise ConfigError(f"model: {self.settings.model} is a {model.kind}; the filter predicts with physics")
         return StateEstimator(model, vehicle.estimator)
 
-    def _now_s(self) -> float:
-        return self.node.get_clock().now().nanoseconds * 1e-9
-
     def _refuse(self, reason: str) -> None:
         self._refused[reason] = self._refused.get(reason, 0) + 1
         self.node.get_logger().warning(f"dropped: {reason}", throttle_duration_sec=1.0)
@@ -94,14 +93,14 @@ class StateEstimatorNode:
         covariance = np.asarray(message.twist.covariance)[:1].reshape(1, 1)
         speed = np.array([message.twist.twist.linear.x])
         self.estimator.add(
-            Measurement("wheel_speed", to_seconds(message.header.stamp), self._now_s(), speed, covariance)
+            Measurement("wheel_speed", to_seconds(message.header.stamp), self.clock.now_s(), speed, covariance)
         )
 
     def _on_imu(self, message: Imu) -> None:
         turning, force = message.angular_velocity, message.linear_acceleration
         for measurement in imu_measurements(
             to_seconds(message.header.stamp),
-            self._now_s(),
+            self.clock.now_s(),
             np.array([turning.x, turning.y, turning.z]),
             np.array([force.x, force.y, force.z]),
             np.asarray(message.angular_velocity_covariance),
@@ -111,7 +110,7 @@ class StateEstimatorNode:
 
     def _on_feedback(self, message: AckermannDriveStamped) -> None:
         angle = np.array([message.drive.steering_angle])
-        self.estimator.add(Measurement("steering", to_seconds(message.header.stamp), self._now_s(), angle))
+        self.estimator.add(Measurement("steering", to_seconds(message.header.stamp), self.clock.now_s(), angle))
 
     def _pose(self, message: PoseWithCovarianceStamped) -> tuple[np.ndarray, np.ndarray] | None:
         """[3] x, y, yaw and [3, 3] covariance, or None for a pose in another frame or without a heading."""
@@ -128,19 +127,19 @@ class StateEstimatorNode:
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._pose(message)
         if pose is not None:
-            self.estimator.add(Measurement("pose", to_seconds(message.header.stamp), self._now_s(), *pose))
+            self.estimator.add(Measurement("pose", to_seconds(message.header.stamp), self.clock.now_s(), *pose))
 
     def _on_set_pose(self, message: PoseWithCovarianceStamped) -> None:
         pose = self._pose(message)
         if pose is not None and np.isfinite(pose[0]).all():
-            refusal = self.estimator.set_pose(to_seconds(message.header.stamp), *pose, arrival_s=self._now_s())
+            refusal = self.estimator.set_pose(to_seconds(message.header.stamp), *pose, arrival_s=self.clock.now_s())
             if refusal:
                 self.node.get_logger().error(f"pose not set: {refusal}; stamp it with the time it is for")
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
         drive = message.drive
         action = np.array([drive.steering_angle, drive.acceleration])
-        self.estimator.add_command(to_seconds(message.header.stamp), action, self._now_s())
+        self.estimator.add_command(to_seconds(message.header.stamp), action, self.clock.now_s())
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.estimator.reset()
@@ -148,7 +147,7 @@ class StateEstimatorNode:
         return response
 
     def _on_timer(self) -> None:
-        now_s = self._now_s()
+        now_s = self.clock.now_s()
         if now_s < self._last_now_s - 1.0:
             self.node.get_logger().warning("time was set back: the filter starts anew")
             self.estimator.reset()

@@ -11,6 +11,7 @@ from std_srvs.srv import Trigger
 from mbrl_ros.core.errors import MbrlError
 from mbrl_ros.evaluation.driven import Driven
 from mbrl_ros.evaluation.serving import ModelInForce
+from mbrl_ros.nodes.shared.clock import NodeClock
 from mbrl_ros.nodes.shared.model_messages import fill_prediction, model_message, requested
 from mbrl_ros.nodes.shared.services import ServiceThread
 from mbrl_ros.srv import GetModel, LoadModel, PredictTrajectory
@@ -30,6 +31,7 @@ class ModelServices:
         self, node: Node, models: ModelInForce, driving: Callable[[], Driven], announce: Callable[[], None]
     ) -> None:
         self._node, self._models, self._driving, self._announce = node, models, driving, announce
+        self._clock = NodeClock(node)
         self._thread = ServiceThread(node)
         self._thread.offer(GetModel, "~/get_model", self._on_get_model)
         self._thread.offer(PredictTrajectory, "~/predict_trajectory", self._on_predict)
@@ -47,7 +49,7 @@ class ModelServices:
         except MbrlError as error:
             response.message = str(error)
             return response
-        response.success, response.info = True, model_message(served, self._now_s())
+        response.success, response.info = True, model_message(served, self._clock.now_s())
         response.passport_yaml, response.weights = served.files
         return response
 
@@ -72,7 +74,7 @@ class ModelServices:
         except MbrlError as error:
             response.message = str(error)
             self._node.get_logger().error(f"model refused, {self._models.present.id} stays in force: {error}")
-        response.info = model_message(self._models.present, self._now_s())
+        response.info = model_message(self._models.present, self._clock.now_s())
         return response
 
     def _on_reset_trust(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -83,6 +85,3 @@ class ModelServices:
         except MbrlError as error:
             response.message = str(error)
         return response
-
-    def _now_s(self) -> float:
-        return self._node.get_clock().now().nanoseconds * 1e-9

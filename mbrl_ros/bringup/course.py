@@ -1,0 +1,116 @@
+"""One drive of an improvement: where, with what, and how hard; recorded, on simulated time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mbrl_ros.core.files import write_whole
+from mbrl_ros.core.layout import VX, X, Y
+from mbrl_ros.core.track import Track
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.data.writing import BagWriter
+from mbrl_ros.estimation import StateEstimator
+from mbrl_ros.evaluation.closed_loop import ClosedLoop
+from mbrl_ros.evaluation.drive_log import DriveLog
+from mbrl_ros.evaluation.drive_recorder import DriveRecorder
+from mbrl_ros.models.passport import LoadedModel
+from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.settings import RacingPlannerSettings
+from mbrl_ros.simulation.simulator import Simulator
+
+FIRST_SHARE = 0.6
+"""Of the planner's own acceleration limit: what a drive may ask of the tyres before any trust is earned."""
+
+_CHECK_S = 0.5  # simulated time between looks at whether the car is lost
+_LOST = 2.0  # half widths of the track from its centre line
+_START_S = 1000.0  # of the simulated clock: stamps of zero mean "not set"
+_TIMEOUT_S_PER_LAP = 120.0
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where, with what and how long is driven; the same for every arm.
+
+    Args:
+        folder: of all artefacts.
+        vehicle: the car, with its plant.
+        track: what it drives on.
+        planner: settings of the planner; each round replaces its acceleration limit.
+        laps: per round.
+        seed: of sensors, sampling and training.
+        drop: factor on the grip in the rounds after the last that learns.
+    """
+
+    folder: Path
+    vehicle: Vehicle
+    track: Track
+    planner: RacingPlannerSettings
+    laps: int
+    seed: int
+    drop: float
+
+    @property
+    def first_limit_mps2(self) -> float:
+        """What the first drive may ask of the tyres, and one after a drive whose laps were not completed."""
+        return FIRST_SHARE * self.planner.task.acceleration_limit_mps2
+
+    @property
+    def margin_m(self) -> float:
+        """Half the distance that the planner keeps from the edges."""
+        return 0.5 * self.planner.task.boundary_margin * self.vehicle.width_m
+
+
+def drive(
+    course: Course, model: LoadedModel, limit_mps2: float, friction: float, bag: Path, number: int
+) -> dict[str, Any]:
+    """Drive and record one round, unless that was done: lap times [s] and exits, kept beside the recording.
+
+    The path is kept, too, see `path_of`.
+    """
+    kept = bag.with_suffix(".json")
+    if kept.exists():
+        figures: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return figures
+    shutil.rmtree(bag, ignore_errors=True)  # of a round that was interrupted
+    settings, seed = course.planner, 1000 * course.seed + number
+    task = settings.task.model_copy(update={"acceleration_limit_mps2": limit_mps2})
+    planner = racing_mppi(model, course.vehicle, course.track, settings.mppi, task, seed=seed)
+    planner.warm_up()
+    simulator = Simulator(course.vehicle, seed=seed, start_s=_START_S)
+    simulator.set_friction_scale(friction * course.vehicle.plant.friction_scale)
+    estimator = StateEstimator.for_vehicle(course.vehicle)
+    with BagWriter(bag) as writer:
+        loop = ClosedLoop(
+            course.vehicle, course.track, simulator, estimator, planner, settings.loop, DriveRecorder(writer)
+        )
+        log = _run(loop, course)
+    states = np.stack([state for _, state in log.truth])
+    summary = log.summary()
+    figures = {
+        "lap_times_s": [lap.time_s for lap in summary.laps],
+        "exits": log.exits,
+        "solve_p50_ms": summary.solve_p50_ms,
+        "solve_p99_ms": summary.solve_p99_ms,
+        "x_m": states[:, X].round(3).tolist(),
+        "y_m": states[:, Y].round(3).tolist(),
+        "vx_mps": states[:, VX].round(3).tolist(),
+    }
+    write_whole(kept, json.dumps(figures) + "\n")
+    return figures
+
+
+def _run(loop: ClosedLoop, course: Course) -> DriveLog:
+    """Until the laps are done, the time is up, or the car is lost: further from the track than any lap brings it."""
+    sections = course.track.at(course.track.samples)
+    widest = float(np.maximum(sections.width_left, sections.width_right).max())
+    for _ in range(round(course.laps * _TIMEOUT_S_PER_LAP / _CHECK_S)):
+        log = loop.run(course.laps, _CHECK_S)
+        if len(log.laps) >= course.laps or abs(log.lateral_m) > _LOST * widest:
+            break
+    return log
