@@ -9,10 +9,12 @@ from pathlib import Path
 
 from mbrl_ros.core.errors import ModelError
 from mbrl_ros.core.trust import Evidence, Sustained, Trust, TrustLevel, TrustSettings
+from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.driven import Driven
 from mbrl_ros.evaluation.evidence import evidence
 from mbrl_ros.evaluation.proof import ProofSettings, compare
 from mbrl_ros.models import passport
+from mbrl_ros.models.plausibility import require_same_car
 from mbrl_ros.planning.racing import require_drivable
 
 
@@ -81,16 +83,17 @@ class ModelInForce:
         nominal: physics from the vehicle's file.
         proof: what a newcomer has to show.
         trust: thresholds and times of distrust.
-        top_speed_mps: of the vehicle.
+        vehicle: the car that they are models of.
     """
 
     def __init__(
-        self, first: Served, nominal: Served, proof: ProofSettings, trust: TrustSettings, top_speed_mps: float
+        self, first: Served, nominal: Served, proof: ProofSettings, trust: TrustSettings, vehicle: Vehicle
     ) -> None:
         self.present = first
         self.previous: Served | None = None
         self.nominal = nominal
-        self._trust = Trust(trust, top_speed_mps)
+        self._vehicle = vehicle
+        self._trust = Trust(trust, vehicle.limits.speed_mps)
         self._judged_s = 0.0
         self._reset_s = -math.inf
         self.standing = self._stand()
@@ -111,7 +114,7 @@ class ModelInForce:
         raise ModelError(f"model {present.id} is in force, not {model_id}; {self.nominal.id} is the nominal one")
 
     def load(self, folder: Path, driven: Driven) -> str:
-        """Put the model in ``folder`` in force, if it is valid, can drive the car and holds its own on ``driven``.
+        """Put the model in ``folder`` in force if it is of this car, can drive it and holds its own on ``driven``.
 
         Returns:
             How it proved itself, or why it did not have to, in a sentence.
@@ -122,6 +125,7 @@ class ModelInForce:
         newcomer = read(folder)
         try:
             require_drivable(newcomer.loaded)
+            require_same_car(newcomer.loaded, self._vehicle)
         except ModelError as error:
             raise ModelError(f"{folder}: {error}") from error
         with self._lock:

@@ -27,6 +27,7 @@ from mbrl_ros.evaluation.proof import ProofSettings
 from mbrl_ros.evaluation.serving import ModelInForce, read
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build_for
+from mbrl_ros.models.plausibility import require_same_car
 from mbrl_ros.msg import ModelInfo, ModelTrust, PredictionError, VehicleState
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.clock import NodeClock
@@ -87,7 +88,8 @@ class DynamicsServerNode:
             passport.save(build_for(vehicle, "kinematic_bicycle", dt=settings.nominal_dt_s), folder)
             nominal = read(folder)
         first = read(Path(settings.model)) if settings.model else nominal
-        self._models = ModelInForce(first, nominal, settings.proof, settings.trust, vehicle.limits.speed_mps)
+        require_same_car(first.loaded, vehicle)
+        self._models = ModelInForce(first, nominal, settings.proof, settings.trust, vehicle)
         self._driven = Driven(max(settings.error_window_s, settings.proof.window_s) + KEPT_BESIDES_S)
         self._lock = threading.Lock()
         self._states_seen = 0

@@ -20,7 +20,7 @@ from mbrl_ros.simulation.simulator import Simulator
 
 VEHICLE = read_settings(config_file("vehicles", "f1tenth", ".yaml"), Vehicle)
 PERIOD_S = 0.02
-UNFIT = ("speed", "rear_axle", "truncated", "not_finite", "units", "layout")
+UNFIT = ("speed", "rear_axle", "other_car", "truncated", "not_finite", "units", "layout")
 
 
 class ScriptedDrive:
@@ -92,6 +92,9 @@ def unfit(kind, parent):
         model = build("kinematic_bicycle", {"wheelbase": 0.33}, dt=0.02, reference_point="rear_axle")
         passport.save(model, folder)
         return folder, "describes the rear_axle"
+    if kind == "other_car":
+        save(folder, "single_track", wheelbase=2.5)
+        return folder, "of a car with a wheelbase of 2.50 m"
     save(folder, "kinematic_bicycle")
     text, weights = passport.read(folder)
     if kind == "truncated":

@@ -20,9 +20,7 @@ def serve(tmp_path, first="kinematic_bicycle", proof=None, **scores) -> ModelInF
     save(tmp_path / "first", first, **scores)
     save(tmp_path / "nominal", "kinematic_bicycle")
     settings = ProofSettings.model_validate(proof or {})
-    return ModelInForce(
-        read(tmp_path / "first"), read(tmp_path / "nominal"), settings, TrustSettings(), VEHICLE.limits.speed_mps
-    )
+    return ModelInForce(read(tmp_path / "first"), read(tmp_path / "nominal"), settings, TrustSettings(), VEHICLE)
 
 
 @pytest.fixture(scope="module")

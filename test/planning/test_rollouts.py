@@ -2,12 +2,17 @@
 
 import threading
 
+import numpy as np
 import pytest
 import torch
 from planning_toys import DoubleIntegrator, Regulate
 
+from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track_generator import TrackSettings, generate_track
+from mbrl_ros.learning.recipe import Recipe
+from mbrl_ros.learning.training import train
 from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
 from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import build_for
@@ -154,3 +159,40 @@ def test_compiled_rollouts_of_a_learned_model_agree_with_eager_ones_whatever_its
         torch.testing.assert_close(ours.states, theirs.states, **AGREEMENT)
         torch.testing.assert_close(ours.costs, theirs.costs, **AGREEMENT)
         monkeypatch.setattr(packages, "_build", lambda *_: pytest.fail("compiled again"))
+
+
+def trained(vehicle, dt, work):
+    """A model of the same structure, trained on a car with tyres that the bicycle under it knows nothing of."""
+    car, rng = build_for(vehicle, "single_track", dt=dt), np.random.default_rng(0)
+    time_s = dt * np.arange(400)
+    swing = 0.25 * np.sin(0.9 * time_s) + 0.1 * np.sin(2.3 * time_s)
+    state, rows, actions = torch.tensor([0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64), [], []
+    for steering in swing:
+        action = np.array([steering, 2.0 * (3.0 - float(state[3]))])
+        rows.append(state.numpy() + rng.normal(size=8) * [0.003, 0.003, 0.002, 0.01, 0.01, 0.01, 0.002, 0.01])
+        actions.append(action)
+        with torch.no_grad():
+            state = car(state, torch.from_numpy(action))
+    segment = Segment(1000 + time_s, np.stack(rows), np.stack(actions), ACTIONS["acceleration"])
+    recipe = {
+        "physics": "kinematic_bicycle",
+        "identification": {"horizon_s": 0.5, "max_windows": 20, "integrator": "rk4"},
+        "network": {"kind": "gru", "members": 2, "hidden": 16},
+        "training": {"horizon_s": 0.5, "start_every_s": 0.2, "epochs": 3, "batch": 32, "learning_rate": 0.01},
+    }
+    return train([Drive((segment,), dt, "cg", "made")], Recipe.model_validate(recipe), work).model
+
+
+def test_compiled_rollouts_of_a_trained_model_agree_with_eager_ones(race, vehicle, start, actions, tmp_path):
+    """Weights that were learned, with the scaling and the guard that come with them."""
+    model = trained(vehicle, race.dt, tmp_path)
+    begin = torch.cat([start, 0.3 * torch.ones(32)])
+    compiled, eager = Rollouts(model, race), Rollouts(model, race, "eager")
+    compiled.warm_up()
+    assert compiled.backend == "compiled", compiled.note
+    with torch.no_grad():
+        ours, theirs = compiled.trace(begin, actions), eager.trace(begin, actions)
+        alone = Rollouts(model.base, race, "eager").trace(start, actions)
+    torch.testing.assert_close(ours.states, theirs.states, **AGREEMENT)
+    torch.testing.assert_close(ours.costs, theirs.costs, **AGREEMENT)
+    assert (ours.states[..., :2] - alone.states[..., :2]).abs().max() > 0.05  # what was learned matters
