@@ -28,7 +28,8 @@ from mbrl_ros.nodes.shared.model_client import fetch_model
 from mbrl_ros.nodes.shared.plan_publisher import PlanPublisher
 from mbrl_ros.nodes.shared.run import run
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
-from mbrl_ros.planning.mppi import MPPI, MPPISettings
+from mbrl_ros.planning.mppi import MPPI
+from mbrl_ros.planning.mppi_settings import MPPISettings
 from mbrl_ros.planning.planner import PlanningError, Problem
 from mbrl_ros.planning.racing import racing_mppi
 from mbrl_ros.planning.served import ServedPlanners

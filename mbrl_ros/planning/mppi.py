@@ -8,74 +8,24 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from mbrl_ros.core.config import Settings
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory, delayed
 from mbrl_ros.core.errors import ConfigError
-from mbrl_ros.core.layout import STATE, Layout
+from mbrl_ros.core.layout import STATE
 from mbrl_ros.core.tasks.task import SpeedCapped, Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import Held
+from mbrl_ros.planning.cem import CrossEntropy
 from mbrl_ros.planning.members import EachMember, risk
-from mbrl_ros.planning.noise import spline_noise
+from mbrl_ros.planning.mppi_settings import MPPISettings, standard_deviations
+from mbrl_ros.planning.path_integral import Drawn, PathIntegral, Update
 from mbrl_ros.planning.planner import PlanningError, Problem
+from mbrl_ros.planning.prior import Prior
 from mbrl_ros.planning.rollouts import Backend, Rollouts
-
-_STD_FIELDS = {
-    "steering_command": "steering_std_rad",
-    "acceleration_command": "acceleration_std_mps2",
-    "speed_command": "speed_std_mps",
-    "duty_command": "duty_std",
-}
-
-
-class MPPISettings(Settings):
-    """Size, noise and weighting of MPPI. Standard deviations are of the noise on a command, at every step."""
-
-    rollouts: int = Field(default=1024, ge=8, le=65536, description="sampled action sequences per iteration, K")
-    horizon: int = Field(default=50, ge=2, le=500, description="steps of the plan, H")
-    dt_s: float = Field(default=0.05, gt=0.0, le=1.0, description="duration of a step of the plan")
-    substeps: int = Field(default=1, ge=1, le=20, description="integration steps of the model per step of the plan")
-    iterations: int = Field(default=1, ge=1, le=20, description="rounds of sampling and weighting per cycle")
-    steering_std_rad: PositiveFloat = Field(default=0.15, le=1.0, description="noise on the commanded road wheel angle")
-    acceleration_std_mps2: PositiveFloat = Field(default=2.0, le=50.0, description="noise on a commanded acceleration")
-    speed_std_mps: PositiveFloat = Field(default=1.0, description="noise on a commanded speed")
-    duty_std: PositiveFloat = Field(default=0.3, description="noise on a commanded duty cycle")
-    knot_spacing_s: NonNegativeFloat = Field(
-        default=0.25, description="noise is drawn this far apart and interpolated by a spline; 0: white noise"
-    )
-    temperature: PositiveFloat = Field(
-        default=1.0, description="lambda, in units of cost; with a target below, only where the search for it begins"
-    )
-    effective_share: float | None = Field(
-        default=0.1,
-        gt=0.0,
-        le=1.0,
-        description="effective sample size that the temperature is adapted to, as share of the rollouts; "
-        "empty: the temperature stays",
-    )
-    control_cost_share: float = Field(
-        default=1.0,
-        ge=0.0,
-        le=1.0,
-        description="share of lambda u^T Sigma^-1 eps in a rollout's cost: 1 draws plans towards zero commands "
-        "(Williams et al. 2017), 0 leaves effort to the task",
-    )
-    tail_share: float = Field(
-        default=1.0,
-        gt=0.0,
-        le=1.0,
-        description="share of an ensemble's members, the worst for a plan, whose mean cost the plan has (CVaR); "
-        "below 1 each member is rolled out by itself, at as many times the cost",
-    )
-    disagreement_weight: NonNegativeFloat = Field(
-        default=0.0, description="of the standard deviation of a plan's cost over an ensemble's members; likewise"
-    )
-    backend: Backend = Field(default="compiled", description="how rollouts are evaluated")
-    threads: int = Field(default=1, ge=1, le=64, description="threads of a solve; other nodes want a core too")
+from mbrl_ros.planning.sampler import Distribution, Sampler, shifted
+from mbrl_ros.planning.weighting import effective_sample_size
 
 
 class MPPI:
@@ -88,10 +38,11 @@ class MPPI:
         w_k = exp(-(S_k - min S) / lambda) / sum
         u  <- u + sum_k w_k eps_k
 
-    The nominal plan begins as the previous one shifted by the elapsed time. Among the samples are always the nominal
-    plan itself (no noise) and the shifted previous one. A rollout whose cost is not finite gets no weight and is
-    counted. Commands reach the model after its delay; those in flight are taken from the history of what was sent.
-    The same seed, settings and inputs give the same plans to the bit on a CPU.
+    or, with the settings' other update, one of the cross-entropy method (`planning.cem`). The nominal plan begins as
+    the previous one shifted by the elapsed time. Among the samples are always the nominal plan itself (no noise), the
+    shifted previous one, what the prior proposes and the elites that are kept. A rollout whose cost is not finite gets
+    no weight and is counted. Commands reach the model after its delay; those in flight are taken from the history of
+    what was sent. The same seed, settings and inputs give the same plans to the bit on a CPU.
 
     Args:
         model: torch module, one step of ``settings.dt_s``.
@@ -100,6 +51,7 @@ class MPPI:
         seed: of the noise.
         model_id: stands in every plan.
         noise_std: [A] standard deviations; None takes those that the settings have for the model's actions.
+        prior: proposes sequences to look at first.
 
     Raises:
         ConfigError: the model steps another time, or the settings know no standard deviation for an action.
@@ -116,6 +68,7 @@ class MPPI:
         seed: int = 0,
         model_id: str = "",
         noise_std: Sequence[float] | None = None,
+        prior: Prior | None = None,
     ) -> None:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
@@ -124,13 +77,13 @@ class MPPI:
         self._members = own if isinstance(own, EachMember) else None
         self.rollouts = Rollouts(model, task, settings.backend, members=self._members.members if self._members else 1)
         std = standard_deviations(settings, model.action_layout) if noise_std is None else noise_std
-        shape = spline_noise(settings.horizon, settings.dt_s, settings.knot_spacing_s)
-        self._basis = torch.tensor(shape.basis, dtype=torch.float32)
-        self._std = torch.tensor(std, dtype=torch.float32)
-        self._precision = torch.tensor(shape.precision, dtype=torch.float32)
-        self._seed = seed
-        self._generator = torch.Generator()
-        self._white = torch.empty(self._basis.shape[1], len(self._std) * settings.rollouts)
+        self._std = torch.tensor(std, dtype=torch.float32).expand(settings.horizon, -1)
+        shapes = settings.noise_shapes(len(model.action_layout))
+        self._from_last = shapes[0].integrated
+        self._sampler = Sampler(shapes, settings.rollouts, settings.antithetic, seed)
+        cem = settings.update == "cem"
+        self._update: Update = CrossEntropy(settings.cem) if cem else PathIntegral(shapes, settings)
+        self._prior = prior
         self._commands = torch.empty(0)
         self._samples: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
         self.reset()
@@ -142,9 +95,10 @@ class MPPI:
 
     def reset(self, plan: ControlSequence | None = None) -> None:
         """Forget the previous plan, or go on from another planner's, and begin the random numbers anew."""
-        self._generator.manual_seed(self._seed)
+        self._sampler.reset()
+        self._update.reset()
         self._previous = plan
-        self._temperature = self.settings.temperature
+        self._kept = torch.empty(self.settings.horizon, len(self.model.action_layout), 0)
 
     def warm_up(self, background: bool = False) -> None:
         """Load or build the compiled rollouts; in the background, eager ones serve meanwhile, slowly."""
@@ -155,11 +109,13 @@ class MPPI:
         """The sequence to follow from the problem's stamp on.
 
         Raises:
-            PlanningError: no rollout has a finite cost, or there is a speed cap that the task knows nothing of.
+            PlanningError: no rollout has a finite cost, there is a speed cap that the task knows nothing of, or there
+                are more proposals than samples to look at them.
         """
         self._cap_speed(problem.speed_cap_mps)
+        prior = self._proposals(problem)
         with torch.inference_mode(), _threads(self.settings.threads):
-            return self._plan(problem)
+            return self._plan(problem, prior)
 
     def candidates(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """States [N, H + 1, 8] and costs [N] of up to ``count`` of the last plan's samples, evenly spread in rank."""
@@ -173,47 +129,49 @@ class MPPI:
             states = self.rollouts.trace(state, applied[chosen]).states
             return states[..., : len(STATE)].double().numpy(), costs[chosen].double().numpy()
 
-    def _plan(self, problem: Problem) -> ControlSequence:
-        stamp_s = problem.stamp_s
-        low, high = (bound.to(torch.float32) for bound in self.task.bounds())
-        previous = self._warm_start(stamp_s, low, high)
+    def _plan(self, problem: Problem, prior: torch.Tensor) -> ControlSequence:
+        stamp_s, iterations = problem.stamp_s, self.settings.iterations
+        previous = self._warm_start(stamp_s)
         start, history_share = self._start(problem)
         past = self._past(stamp_s, problem.commands)
-        nominal, saturated, finite = previous, 0.0, 0.0
-        for _ in range(self.settings.iterations):
-            commands, saturation = self._sample(nominal, previous, past, low, high)
+        kept = self._kept_until(stamp_s)
+        origin = problem.commands.at(stamp_s) if self._from_last else np.zeros(len(self.model.action_layout))
+        source, saturated, finite = Distribution(previous, self._std), 0.0, 0.0
+        for _ in range(iterations):
+            fixed = torch.cat([source.mean[..., None], previous[..., None], prior, kept], dim=-1)
+            commands, saturation = self._sample(source, prior, fixed, past)
+            sampled = commands[len(past) :]
             applied = self._applied(commands, len(past))
             costs = self._cost(start, applied)
-            sampled = commands[len(past) :]
-            pull = self.settings.control_cost_share * self._pull(nominal, sampled)
-            weights, self._temperature = weigh(
-                costs, pull, self._temperature, self.settings.effective_share, f"at {stamp_s:.3f} s"
-            )
-            # The weights sum to one: u + sum w (v - u) = sum w v, which stays inside of the bounds.
-            nominal = sampled @ weights
-            saturated += saturation / self.settings.iterations
-            finite += float(torch.isfinite(costs).float().mean()) / self.settings.iterations
+            where = f"at {stamp_s:.3f} s"
+            counted_from = torch.tensor(origin, dtype=torch.float32)
+            updated = self._update(Drawn(source, self._std, counted_from, sampled, costs, where))
+            source, kept = updated.source, sampled[..., updated.kept]
+            saturated += saturation / iterations
+            finite += float(torch.isfinite(costs).float().mean()) / iterations
             self._samples = (start, applied, costs)
-        commands = torch.cat([past, nominal])[..., None]
+        commands = torch.cat([past, source.mean])[..., None]
         trace = self.rollouts.trace(start, self._applied(commands, len(past)))
         car = len(STATE)  # what a model remembers stands behind it
         terms = dict(zip(self.rollouts.term_names, trace.costs[0].tolist(), strict=True))
+        self._kept = kept
         self._previous = ControlSequence(
             stamp_s,
             self.settings.dt_s,
-            nominal.double().numpy(),
+            source.mean.double().numpy(),
             self.model.action_layout,
             trace.states[0, :, :car].double().numpy(),
             self.model_id,
             {
                 **{f"cost.{name}": cost for name, cost in terms.items()},
                 "total_cost": sum(terms.values()),
-                "effective_sample_size": effective_sample_size(weights),
-                "temperature": self._temperature,
+                "effective_sample_size": effective_sample_size(updated.weights),
+                "temperature": updated.temperature,
                 "saturation_share": saturated,
                 "non_finite_share": 1.0 - finite,
-                "iterations": float(self.settings.iterations),
+                "iterations": float(iterations),
                 "history_share": history_share,
+                "proposals": float(prior.shape[-1]),
             },
         )
         return self._previous
@@ -231,18 +189,38 @@ class MPPI:
         costs = self.rollouts.by_member(start, applied)[self._members.model.elites]
         return risk(costs, self.settings.tail_share, self.settings.disagreement_weight)
 
-    def _warm_start(self, stamp_s: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-        """[H, A] previous plan from ``stamp_s`` on, or zeros; inside of the bounds."""
-        if self._previous is None:
-            nominal = torch.zeros(self.settings.horizon, len(low))
-        else:
-            nominal = torch.tensor(self._shifted(self._previous, stamp_s), dtype=torch.float32)
-        return torch.clamp(nominal, low, high)
+    def _bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lowest and highest action, [A] each."""
+        low, high = self.task.bounds()
+        return low.to(torch.float32), high.to(torch.float32)
 
-    def _shifted(self, plan: ControlSequence, stamp_s: float) -> np.ndarray:
-        """[H, A] ``plan`` from ``stamp_s`` on; another planner's may have other steps."""
-        middles = stamp_s + self.settings.dt_s * (np.arange(self.settings.horizon) + 0.5)
-        return plan.at(middles)
+    def _warm_start(self, stamp_s: float) -> torch.Tensor:
+        """[H, A] previous plan from ``stamp_s`` on, or zeros; inside of the bounds."""
+        low, high = self._bounds()
+        if self._previous is None:
+            return torch.clamp(torch.zeros(self.settings.horizon, len(low)), low, high)
+        read = self._previous.at(self._middles(stamp_s))  # another planner's may have other steps
+        return torch.clamp(torch.tensor(read, dtype=torch.float32), low, high)
+
+    def _middles(self, stamp_s: float) -> np.ndarray:
+        """[H] instants in the middle of each step of a plan from ``stamp_s`` on."""
+        return stamp_s + self.settings.dt_s * (np.arange(self.settings.horizon) + 0.5)
+
+    def _proposals(self, problem: Problem) -> torch.Tensor:
+        """[H, A, N] what the prior proposes, within bounds."""
+        if self._prior is None:
+            return self._kept[..., :0]
+        proposed = self._prior.propose(problem, self._middles(problem.stamp_s))
+        if 2 * len(proposed) > self.settings.rollouts:
+            raise PlanningError(f"{len(proposed)} proposals are too many for {self.settings.rollouts} rollouts")
+        low, high = self._bounds()
+        return torch.clamp(torch.tensor(proposed, dtype=torch.float32), low, high).permute(1, 2, 0)
+
+    def _kept_until(self, stamp_s: float) -> torch.Tensor:
+        """[H, A, N] elites of the previous cycle from ``stamp_s`` on."""
+        if self._previous is None or not self._kept.shape[-1]:
+            return self._kept
+        return shifted(self._kept, (stamp_s - self._previous.stamp_s) / self.settings.dt_s)
 
     def _cap_speed(self, cap_mps: float) -> None:
         if isinstance(self.task, SpeedCapped):
@@ -257,118 +235,31 @@ class MPPI:
         return torch.tensor(commands.mean(stamp_s - count * dt, dt, count), dtype=torch.float32)
 
     def _sample(
-        self, nominal: torch.Tensor, previous: torch.Tensor, past: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+        self, source: Distribution, prior: torch.Tensor, fixed: torch.Tensor, past: torch.Tensor
     ) -> tuple[torch.Tensor, float]:
-        """Commands [P + H, A, K] with the past in front, and the share of those sampled that met a bound."""
-        (horizon, actions), count = nominal.shape, self.settings.rollouts
+        """Commands [P + H, A, K] with the past in front, and the share of those sampled that met a bound.
+
+        The first samples are the ``fixed`` ones [H, A, F].
+        """
+        horizon, actions = source.mean.shape
         if self._commands.shape[0] != len(past) + horizon:  # the delay changed
-            self._commands = torch.empty(len(past) + horizon, actions, count)
+            self._commands = torch.empty(len(past) + horizon, actions, self.settings.rollouts)
         self._commands[: len(past)] = past[..., None]
         sampled = self._commands[len(past) :]
-        torch.randn(self._white.shape, generator=self._generator, out=self._white)
-        torch.mm(self._basis, self._white, out=sampled.view(horizon, actions * count))
-        sampled.mul_(self._std[:, None]).add_(nominal[..., None])
-        for action in range(actions):  # with numbers for bounds this is ten times faster than with tensors
-            sampled[:, action].clamp_(float(low[action]), float(high[action]))
-        few = sampled[..., : min(count, 128)]  # samples are alike, and counting all of them takes longer than drawing
-        met = ((few <= low[:, None]) | (few >= high[:, None])).float().mean()
-        sampled[..., 0] = nominal
-        sampled[..., 1] = previous
-        return self._commands, float(met)
+        low, high = self._bounds()
+        saturation = self._sampler.draw(source, low, high, sampled, prior, self.settings.prior_share)
+        sampled[..., : fixed.shape[-1]] = fixed
+        return self._commands, saturation
 
     def _applied(self, commands: torch.Tensor, past: int) -> torch.Tensor:
         """[K, H, A] what acts, of commands [P + H, A, K]; lies in memory as [H, A, K]."""
         steps = (self.model.delay.detach() / self.settings.dt_s).to(torch.float32)
         return delayed(commands, steps, past, dim=-3).permute(2, 0, 1)
 
-    def _pull(self, nominal: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
-        """[K] ``sum_t u_t^T Sigma^-1 eps_t`` up to a constant, which no weight depends on."""
-        pull = self._precision @ nominal / self._std**2
-        return pull.flatten() @ sampled.flatten(0, 1)
-
 
 def _own(model: DynamicsModel) -> DynamicsModel:
     """What is stepped several times per step of a plan, or ``model`` itself."""
     return model.model if isinstance(model, Held) else model
-
-
-def standard_deviations(settings: MPPISettings, layout: Layout) -> list[float]:
-    """[A] standard deviations of the noise on the actions of ``layout``.
-
-    Raises:
-        ConfigError: the settings have none for an action.
-    """
-    if unknown := [name for name in layout.names if name not in _STD_FIELDS]:
-        raise ConfigError(f"MPPI settings have no standard deviation for action '{unknown[0]}'; give noise_std")
-    return [getattr(settings, _STD_FIELDS[name]) for name in layout.names]
-
-
-def weigh(
-    costs: torch.Tensor, pull: torch.Tensor, temperature: float, effective_share: float | None, where: str = ""
-) -> tuple[torch.Tensor, float]:
-    """Weights [K] of rollouts, ``exp(-cost / lambda - pull)`` normalised, and the temperature lambda used.
-
-    Args:
-        costs: [K]; those not finite get no weight.
-        pull: [K] control cost over lambda.
-        temperature: lambda.
-        effective_share: effective sample size per finite rollout that lambda is chosen to give; None keeps lambda.
-        where: names the cycle in errors.
-
-    Raises:
-        PlanningError: no cost is finite.
-    """
-    finite = torch.isfinite(costs) & torch.isfinite(pull)
-    if not bool(finite.any()):
-        raise PlanningError(f"no plan {where}: of {len(costs)} rollouts none has a finite cost; is the state finite?")
-    cost = costs.double().numpy()[finite.numpy()]
-    pulled = pull.double().numpy()[finite.numpy()]
-    cost = cost - cost.min()  # the baseline: only differences count
-    if effective_share is not None:
-        temperature = _temperature_for(cost, pulled, effective_share * len(cost), temperature)
-    weights = torch.zeros(len(costs))
-    weights[finite] = torch.from_numpy(_softmin(cost, pulled, temperature)).float()
-    return weights, temperature
-
-
-def effective_sample_size(weights: torch.Tensor) -> float:
-    """``1 / sum w^2``: K for equal weights, 1 where one takes all."""
-    return float(weights.sum().square() / weights.square().sum())
-
-
-def _softmin(cost: np.ndarray, pull: np.ndarray, temperature: float) -> np.ndarray:
-    exponent = -cost / temperature - pull
-    weights = np.exp(exponent - exponent.max())
-    return weights / weights.sum()
-
-
-def _temperature_for(cost: np.ndarray, pull: np.ndarray, target: float, guess: float) -> float:
-    """The temperature whose weights have the effective sample size ``target``, to a few per cent.
-
-    The size grows with the temperature: the guess is doubled or halved until it is bracketed, then bisected. Where
-    all costs are equal, or the pull alone decides, no temperature helps and the guess stays.
-    """
-
-    def size(temperature: float) -> float:
-        return float(1.0 / np.square(_softmin(cost, pull, temperature)).sum())
-
-    low = high = guess
-    for _ in range(60):
-        if size(low) <= target:
-            break
-        low /= 2.0
-    else:
-        return guess
-    for _ in range(60):
-        if size(high) >= target:
-            break
-        high *= 2.0
-    else:
-        return guess
-    for _ in range(6):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if size(middle) < target else (low, middle)
-    return math.sqrt(low * high)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from mbrl_ros.models.plausibility import require_same_car
 from mbrl_ros.models.starting import Remembering
 from mbrl_ros.models.stepping import at_dt
 from mbrl_ros.planning.members import EachMember
-from mbrl_ros.planning.mppi import MPPI, MPPISettings
+from mbrl_ros.planning.mppi import MPPI
+from mbrl_ros.planning.mppi_settings import MPPISettings
 from mbrl_ros.planning.planner import HISTORY_S
 
 

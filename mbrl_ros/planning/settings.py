@@ -7,7 +7,7 @@ from pydantic import Field
 from mbrl_ros.core.config import Settings
 from mbrl_ros.core.tasks.racing import RacingSettings
 from mbrl_ros.planning.control_loop import LoopSettings
-from mbrl_ros.planning.mppi import MPPISettings
+from mbrl_ros.planning.mppi_settings import MPPISettings
 
 
 class RacingPlannerSettings(Settings):

@@ -11,7 +11,7 @@ from mbrl_ros.models import passport
 from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
 from mbrl_ros.models.stepping import at_dt
 from mbrl_ros.planning.members import EachMember, risk
-from mbrl_ros.planning.mppi import MPPISettings
+from mbrl_ros.planning.mppi_settings import MPPISettings
 from mbrl_ros.planning.planner import Problem
 from mbrl_ros.planning.racing import racing_mppi
 from mbrl_ros.planning.rollouts import Rollouts

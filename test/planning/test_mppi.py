@@ -8,8 +8,10 @@ from planning_toys import FORCE, DoubleIntegrator, Indifferent, Regulate, cost_a
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.errors import ConfigError, LayoutError
-from mbrl_ros.planning.mppi import MPPI, MPPISettings, effective_sample_size, standard_deviations, weigh
+from mbrl_ros.planning.mppi import MPPI
+from mbrl_ros.planning.mppi_settings import MPPISettings, standard_deviations
 from mbrl_ros.planning.planner import PlanningError, Problem
+from mbrl_ros.planning.weighting import effective_sample_size, weigh
 
 HORIZON = 30
 
@@ -134,6 +136,11 @@ def test_noise_is_taken_after_clamping():
     np.testing.assert_allclose(plan.actions, limit - std / np.sqrt(2 * np.pi), atol=0.02)
     assert plan.diagnostics["saturation_share"] == pytest.approx(0.5, abs=0.1)
 
+    noise = std * torch.randn(8192, generator=torch.Generator().manual_seed(0))
+    right, wrong = (limit + noise).clamp(-limit, limit).mean(), (limit + noise.mean()).clamp(-limit, limit)
+    assert float(right) == pytest.approx(limit - std / np.sqrt(2 * np.pi), abs=0.02)
+    assert float(wrong) > limit - 0.02  # noise before clamping averages what no rollout did
+
 
 def test_plans_and_samples_stay_inside_of_the_bounds():
     subject = planner(task=Regulate(limit=0.7), std=5.0)
@@ -159,6 +166,23 @@ def test_the_control_cost_alone_draws_the_plan_to_zero_in_one_step():
         subject._previous = subject.plan(Problem(np.zeros(2), 0.0, quiet()))
         subject._previous.actions[:] = 1.5
         np.testing.assert_allclose(subject.plan(Problem(np.zeros(2), 0.0, quiet())).actions, 0.0, atol=0.15)
+
+
+def test_derivative_noise_is_sampling_and_averaging_rates():
+    """SMPPI by hand: rates are drawn, weighted and averaged, and commands are their integral from the one sent last."""
+    subject = planner(sampler="derivative", rollouts=64, control_cost_share=1.0, effective_share=None, std=0.5)
+    history, state, last = quiet(), np.array([1.0, 0.0]), 0.7
+    history.append(-1.0, np.array([last]))
+    subject.reset(ControlSequence(0.0, 0.1, np.linspace(0.6, -0.3, HORIZON)[:, None], FORCE))
+    plan = subject.plan(Problem(state, 0.0, history)).actions[:, 0]
+    _, applied, costs = subject._samples
+    rates = np.diff(applied[..., 0].double().numpy(), axis=1, prepend=last) / 0.1  # [K, H]
+    nominal = rates[0]  # of the sample without noise
+    rate_std = 0.5 * np.sqrt(2.0 / (HORIZON + 1)) / 0.1  # its sum's mean square over the horizon is 0.5^2
+    exponents = -costs.double().numpy() - ((rates - nominal) @ nominal) / rate_std**2
+    weights = np.exp(exponents - exponents.max())
+    rate = weights @ rates / weights.sum()
+    np.testing.assert_allclose(plan, last + 0.1 * np.cumsum(rate), atol=1e-4)
 
 
 def test_effective_sample_size():
