@@ -1,6 +1,6 @@
 """Pendulum-v1 by MPPI and CEM with the true model: every sampler and update, 20 episodes each.
 
-    python benchmarks/pendulum_mppi.py [--seeds 20] [--rollouts 256] [--json FILE]
+    python benchmarks/pendulum_mppi.py [--seeds 20] [--rollouts 256] [--only white] [--json FILE]
 
 There is no peer: the bar is a mean return of -175. The episode of seed n begins as Gymnasium begins it with seed n.
 """
@@ -72,13 +72,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--rollouts", type=int, default=256)
+    parser.add_argument("--only", action="append", choices=list(VARIANTS), help="this variant; may be repeated")
     parser.add_argument("--json", type=Path, help="write returns by variant and seed here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     console, rows = Console(), []
     table = Table("", "return, mean", "standard deviation", "worst", title=f"Pendulum-v1, {arguments.seeds} episodes")
-    for name, variant in VARIANTS.items():
-        subject = planner(arguments.rollouts, **variant)
+    for name in arguments.only or VARIANTS:
+        subject = planner(arguments.rollouts, **VARIANTS[name])
         with console.status(name):
             returns = np.array([episode(subject, seed) for seed in range(arguments.seeds)])
         table.add_row(name, *(f"{value:.1f}" for value in (returns.mean(), returns.std(), returns.min())))
