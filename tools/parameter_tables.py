@@ -13,7 +13,7 @@ from mbrl_ros.core.config import unit_of
 from mbrl_ros.nodes.shared import parameters
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-NODES = ("state_estimator", "dynamics_server", "mppi_planner", "command_gate", "simulator", "bag_player", "trainer")
+NODES = ("state_estimator", "dynamics_server", "planner", "command_gate", "simulator", "bag_player", "trainer")
 BEGIN, END = "<!-- tools/parameter_tables.py --write -->", "<!-- end of the tables -->"
 
 

@@ -20,7 +20,7 @@ from mbrl_ros.evaluation.closed_loop import ClosedLoop
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.evaluation.drive_recorder import DriveRecorder
 from mbrl_ros.models.passport import LoadedModel
-from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
 
@@ -78,9 +78,10 @@ def drive(
         figures: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         return figures
     shutil.rmtree(bag, ignore_errors=True)  # of a round that was interrupted
-    settings, seed = course.planner, 1000 * course.seed + number
-    task = settings.task.model_copy(update={"acceleration_limit_mps2": limit_mps2})
-    planner = racing_mppi(model, course.vehicle, course.track, settings.mppi, task, seed=seed)
+    seed = 1000 * course.seed + number
+    task = course.planner.task.model_copy(update={"acceleration_limit_mps2": limit_mps2})
+    settings = course.planner.model_copy(update={"task": task})
+    planner = racing_planner(settings, model, course.vehicle, course.track, seed)
     planner.warm_up()
     simulator = Simulator(course.vehicle, seed=seed, start_s=_START_S)
     simulator.set_friction_scale(friction * course.vehicle.plant.friction_scale)

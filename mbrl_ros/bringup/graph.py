@@ -126,12 +126,12 @@ def vehicle_graph(options: DriveOptions) -> Graph:
             NodeSpec(
                 "command_gate",
                 {**common, "gate.require_engage": options.require_engage},
-                remappings={"command": "/mppi_planner/command", "trust": "/dynamics_server/trust"},
+                remappings={"command": "/planner/command", "trust": "/dynamics_server/trust"},
             ),
             NodeSpec("state_estimator", common),
             NodeSpec("dynamics_server", {**common, "model": options.model}),
             NodeSpec(
-                "mppi_planner",
+                "planner",
                 {
                     **common,
                     "config": config_file("planners", options.planner, ".yaml"),

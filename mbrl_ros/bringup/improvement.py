@@ -152,7 +152,7 @@ class Improvement:
     def __init__(self, course: Course, arm: Arm, progress: Progress | None = None) -> None:
         self.course, self.arm, self._progress = course, arm, progress or Progress()
         self.folder = course.folder / arm.name
-        nominal = build_for(course.vehicle, "kinematic_bicycle", dt=course.planner.mppi.dt_s)
+        nominal = build_for(course.vehicle, "kinematic_bicycle", dt=course.planner.dt_s)
         self._nominal = passport.from_bytes(*passport.to_bytes(nominal))
 
     def run(self, plan: Sequence[Stage], tell: Callable[[str], None] = lambda what: None) -> Iterator[Round]:
@@ -237,7 +237,7 @@ class Improvement:
         return passport.load(folder)
 
     def _driven(self, number: int) -> Drive:
-        rate_hz = 1 / self.course.planner.mppi.dt_s  # a learned model's step is the planner's
+        rate_hz = 1 / self.course.planner.dt_s  # a learned model's step is the planner's
         return read_drive(self.bag(number), rate_hz=rate_hz, mean_commands=True)
 
     def _require_healthy(self, bag: Path) -> None:

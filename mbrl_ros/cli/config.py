@@ -73,7 +73,7 @@ def _kind(path: Path) -> str:
     keys = read_yaml(path)
     if isinstance(keys, dict) and "limits" in keys:
         return "vehicles"
-    if isinstance(keys, dict) and {"mppi", "task", "loop"} & keys.keys():
+    if isinstance(keys, dict) and RacingPlannerSettings.model_fields.keys() & keys.keys():
         return "planners"
     if isinstance(keys, dict) and {"physics", "network"} <= keys.keys():
         return "training"

@@ -37,9 +37,8 @@ from mbrl_ros.models import passport
 from mbrl_ros.models.identification import Options
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel
-from mbrl_ros.planning.mppi import MPPI
-from mbrl_ros.planning.planner import Problem
-from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.planner import Planner, Problem
+from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
 VEHICLE = "f1tenth"
@@ -162,15 +161,15 @@ def _model_folder(setting: Setting) -> Path:
 def _warm(console: Console, name: str, model: LoadedModel, setting: Setting, planner: str) -> None:
     """Compile the rollouts before the nodes need them: once per kind of model, kept on disk."""
     with console.status(f"compiling rollouts of the model '{name}' (once, then cached)"):
-        mppi = _mppi(model, setting, planner)
-    console.print(f"rollouts of the model '{name}': {mppi.rollouts.note or 'compiled, from the cache'}")
+        note = _planner(model, setting, planner).note
+    console.print(f"rollouts of the model '{name}': {note or 'compiled, from the cache'}")
 
 
-def _mppi(model: LoadedModel, setting: Setting, planner: str) -> MPPI:
-    settings = read_settings(config_file("planners", planner, ".yaml"), RacingPlannerSettings)
-    mppi = racing_mppi(model, setting.vehicle, setting.track, settings.mppi, settings.task, seed=setting.seed)
-    mppi.warm_up()
-    return mppi
+def _planner(model: LoadedModel, setting: Setting, name: str) -> Planner:
+    settings = read_settings(config_file("planners", name, ".yaml"), RacingPlannerSettings)
+    planner = racing_planner(settings, model, setting.vehicle, setting.track, setting.seed)
+    planner.warm_up()
+    return planner
 
 
 def _drive(console: Console, setting: Setting, number: int, laps: int, planner: str, model: str = "") -> Outcome:
@@ -251,20 +250,18 @@ def _pictures(setting: Setting, runs: list[Run], fitted: LoadedModel, comparison
 
 def _fan(model: LoadedModel, setting: Setting, log: DriveLog) -> Figure:
     """The candidates of a planning cycle at the fastest moment of a drive, planned again."""
-    mppi = _mppi(model, setting, FITTED_PLANNER)
+    planner = _planner(model, setting, FITTED_PLANNER)
     stamp_s, state = max(log.estimates, key=lambda estimate: float(estimate[1][VX]))
     history = CommandHistory(state[[STEERING_ANGLE, ACCELERATION]])
     for _ in range(10):  # a drive's plan has the previous one to begin with, too
-        plan = mppi.plan(Problem(state, stamp_s, history))
-    states, costs = mppi.candidates(256)
-    assert plan.states is not None  # noqa: S101  # MPPI predicts
-    settings = mppi.settings
+        plan = planner.plan(Problem(state, stamp_s, history))
+    states, costs = planner.candidates(256)
+    assert plan.states is not None  # noqa: S101  # planners predict
     return fan(
         setting.track,
         setting.vehicle,
         states[..., [X, Y]],
         costs,
         plan.states[:, [X, Y, YAW]],
-        f"MPPI at {state[VX]:.1f} m/s: 256 of {settings.rollouts} rollouts over "
-        f"{settings.horizon * settings.dt_s:.1f} s",
+        f"A plan at {state[VX]:.1f} m/s over {plan.end_s - plan.stamp_s:.1f} s, and {len(costs)} of its candidates",
     )

@@ -210,8 +210,8 @@ def _live_table(monitor: DriveMonitor, laps: int, elapsed_s: float) -> Group:
     table.add_row("speed", f"{monitor.latest.speed_mps:.2f} m/s")
     table.add_row("lateral error", shown(log.lateral_m, 3, " m"))
     if status is not None:
-        table.add_row("solve", f"{1e3 * status.solve_time:.1f} ms, {status.backend}, {status.missed_deadlines} late")
-        table.add_row("samples that count", f"{status.effective_sample_size:.0f}")
+        table.add_row("planner", f"{status.planner}, {status.backend}, {status.iterations} iterations per plan")
+        table.add_row("solve", f"{1e3 * status.solve_time:.1f} ms, {status.missed_deadlines} late")
         table.add_row("model", status.model_id)
     table.add_row("control cycles in their slot", shown(100 * log.control_rate_kept, 1, " %"))
     for name, (message, values) in sorted(monitor.latest.diagnostics.items()):

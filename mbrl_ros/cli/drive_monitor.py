@@ -33,8 +33,8 @@ TOPICS: dict[str, tuple[Any, Any]] = {
     "/wheel_odom": (Odometry, quality.SENSOR),
     "/drive_feedback": (AckermannDriveStamped, quality.SENSOR),
     "/pose_fix": (PoseWithCovarianceStamped, quality.SENSOR),
-    "/mppi_planner/status": (PlannerStatus, quality.STATE),
-    "/mppi_planner/plan": (PlannedTrajectory, quality.STATE),
+    "/planner/status": (PlannerStatus, quality.STATE),
+    "/planner/plan": (PlannedTrajectory, quality.STATE),
     "/dynamics_server/model": (ModelInfo, quality.LATCHED),
     "/diagnostics": (DiagnosticArray, quality.STATE),
 }
@@ -73,7 +73,7 @@ class DriveMonitor:
         self._decoders: dict[str, Callable[[Any], None]] = {
             "/ground_truth": self._on_truth,
             "/vehicle_state": self._on_estimate,
-            "/mppi_planner/status": self._on_status,
+            "/planner/status": self._on_status,
             "/diagnostics": self._on_diagnostics,
         }
 

@@ -24,7 +24,7 @@ from mbrl_ros.evaluation.drive_log import DriveLog, DriveSummary
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import KINDS, build_for
 from mbrl_ros.models.passport import LoadedModel
-from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
 
@@ -90,10 +90,10 @@ def run_race(entrant: Entrant, vehicle: str, planner: str, plant: str, laps: int
     car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle).with_plant(plant, "--plant")
     settings = read_settings(config_file("planners", planner, ".yaml"), RacingPlannerSettings)
     where = Track.from_csv(config_file("tracks", entrant.track, ".csv"))
-    mppi = racing_mppi(_model(entrant.model, car), car, where, settings.mppi, settings.task, seed=entrant.seed)
-    mppi.warm_up()
+    planning = racing_planner(settings, _model(entrant.model, car), car, where, entrant.seed)
+    planning.warm_up()
     loop = ClosedLoop(
-        car, where, Simulator(car, seed=entrant.seed), StateEstimator.for_vehicle(car), mppi, settings.loop
+        car, where, Simulator(car, seed=entrant.seed), StateEstimator.for_vehicle(car), planning, settings.loop
     )
     return loop.run(laps, timeout_s)
 

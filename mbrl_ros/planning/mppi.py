@@ -93,6 +93,16 @@ class MPPI:
         """How rollouts are evaluated at present."""
         return self.rollouts.backend
 
+    @property
+    def hindered(self) -> bool:
+        """Whether rollouts are evaluated in a slower way than the settings ask for."""
+        return self.backend != self.settings.backend
+
+    @property
+    def note(self) -> str:
+        """Why rollouts are not compiled, or what was done to compile them; empty if nothing was."""
+        return self.rollouts.note
+
     def reset(self, plan: ControlSequence | None = None) -> None:
         """Forget the previous plan, or go on from another planner's, and begin the random numbers anew."""
         self._sampler.reset()

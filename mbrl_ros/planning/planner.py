@@ -41,13 +41,28 @@ class Problem:
 
 
 class Planner(Protocol):
-    """Turns a state into a control sequence."""
+    """Turns a state into a control sequence.
+
+    A plan predicts its states, and its ``diagnostics`` hold at least ``total_cost``, ``iterations`` and, for each term
+    of the task, ``cost.<term>``; what else they hold is the planner's own.
+    """
 
     kind: str
+    """What `planning.settings` knows it by, e.g. "mppi"."""
 
     @property
     def backend(self) -> str:
-        """How rollouts are evaluated at present, e.g. "eager" or "compiled"."""
+        """How it computes at present, e.g. "eager" or "compiled"."""
+        ...
+
+    @property
+    def hindered(self) -> bool:
+        """Whether ``backend`` is a slower one than the settings ask for."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """Why it is hindered, or what was done to get it ready; empty if nothing was."""
         ...
 
     def plan(self, problem: Problem) -> ControlSequence:
@@ -55,6 +70,14 @@ class Planner(Protocol):
 
         Raises:
             PlanningError: none was found.
+        """
+        ...
+
+    def candidates(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """States [N, H + 1, 8] and costs [N] of up to ``count`` trajectories that the last plan was found among.
+
+        Raises:
+            PlanningError: there was no plan yet.
         """
         ...
 

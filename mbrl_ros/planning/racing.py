@@ -1,6 +1,8 @@
-"""An MPPI planner that races: a loaded model, the racing task on a track, and one step for all three."""
+"""Planners that race: a loaded model, the racing task on a track, and one step for all three."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from mbrl_ros.core.errors import ModelError
 from mbrl_ros.core.layout import ACTIONS
@@ -16,7 +18,20 @@ from mbrl_ros.models.stepping import at_dt
 from mbrl_ros.planning.members import EachMember
 from mbrl_ros.planning.mppi import MPPI
 from mbrl_ros.planning.mppi_settings import MPPISettings
-from mbrl_ros.planning.planner import HISTORY_S
+from mbrl_ros.planning.planner import HISTORY_S, Planner
+from mbrl_ros.planning.settings import PlannerName, RacingPlannerSettings
+
+
+def racing_planner(
+    settings: RacingPlannerSettings, loaded: LoadedModel, vehicle: Vehicle, track: Track, seed: int
+) -> Planner:
+    """The planner that ``settings`` name, on a loaded model, racing on ``track``.
+
+    Raises:
+        ModelError: as `require_drivable` and `require_same_car` say, or the model cannot step at the planner's dt.
+    """
+    own = getattr(settings, settings.planner)
+    return _RACING[settings.planner](loaded, vehicle, track, own, settings.task, seed)
 
 
 def racing_mppi(
@@ -36,6 +51,9 @@ def racing_mppi(
     stepped = at_dt(model, mppi.dt_s, mppi.substeps)
     racing = RacingTask(track, vehicle, task, dt=mppi.dt_s)
     return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id)
+
+
+_RACING: dict[PlannerName, Callable[..., Planner]] = {"mppi": racing_mppi}
 
 
 def require_drivable(loaded: LoadedModel) -> None:

@@ -19,7 +19,7 @@ from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.closed_loop import ClosedLoop
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build_for
-from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
 
@@ -34,10 +34,10 @@ def drive_in_one_process(options, laps, timeout_s, record, log_folder, console):
     track = Track.from_csv(options.track)
     kinematic = passport.from_bytes(*passport.to_bytes(build_for(vehicle, "kinematic_bicycle", dt=0.02)))
     model = passport.load(options.model) if options.model else kinematic
-    mppi = racing_mppi(model, vehicle, track, settings.mppi, settings.task, seed=options.seed)
-    mppi.warm_up()
+    planner = racing_planner(settings, model, vehicle, track, options.seed)
+    planner.warm_up()
     simulator = Simulator(vehicle, seed=options.seed)
-    loop = ClosedLoop(vehicle, track, simulator, StateEstimator.for_vehicle(vehicle), mppi, settings.loop)
+    loop = ClosedLoop(vehicle, track, simulator, StateEstimator.for_vehicle(vehicle), planner, settings.loop)
     log = loop.run(laps, timeout_s)
     write_bag(record, log.estimates, loop.commands)
     return Outcome(log.summary(), log, "" if len(log.laps) == laps else "too slow")

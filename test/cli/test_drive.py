@@ -109,9 +109,9 @@ def test_figures_that_do_not_exist_are_dashes():
 
 
 def test_a_node_that_refuses_its_settings_is_one_clear_line_and_another_its_last_words(tmp_path):
-    log = tmp_path / "mppi_planner.log"
-    log.write_text("[INFO] [1.0] [mppi_planner]: begins\n[FATAL] [1.1] [mppi_planner]: no such field\n")
-    with pytest.raises(ConfigError, match=r"^mppi_planner: no such field$"):
-        why_ended(Ended("mppi_planner", 2, log), began=False)
-    assert why_ended(Ended("mppi_planner", 2, log), began=True).startswith("mppi_planner ended with status 2: [INFO]")
-    assert "status -9" in why_ended(Ended("mppi_planner", -9, log), began=False)
+    log = tmp_path / "planner.log"
+    log.write_text("[INFO] [1.0] [planner]: begins\n[FATAL] [1.1] [planner]: no such field\n")
+    with pytest.raises(ConfigError, match=r"^planner: no such field$"):
+        why_ended(Ended("planner", 2, log), began=False)
+    assert why_ended(Ended("planner", 2, log), began=True).startswith("planner ended with status 2: [INFO]")
+    assert "status -9" in why_ended(Ended("planner", -9, log), began=False)

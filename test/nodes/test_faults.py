@@ -32,13 +32,13 @@ def driving(ros_domain, tmp_path):
     with running(simulation_graph(options), tmp_path / "logs") as (processes, bench):
         bench.listen("/ground_truth", Odometry, quality.STATE)
         bench.listen("/drive", AckermannDriveStamped, quality.COMMAND)
-        bench.listen("/mppi_planner/status", PlannerStatus, quality.STATE)
+        bench.listen("/planner/status", PlannerStatus, quality.STATE)
         car = Car(processes, bench)
         car.wait_for_speed(2.0, timeout_s=240.0)
         yield car
 
 
-@pytest.mark.parametrize("node", ["state_estimator", "dynamics_server", "mppi_planner", "command_gate"])
+@pytest.mark.parametrize("node", ["state_estimator", "dynamics_server", "planner", "command_gate"])
 def test_killing_a_node_brakes_the_car(driving, node):
     driving.assert_brakes(lambda: driving.signal(node, signal.SIGKILL))
 
@@ -66,7 +66,7 @@ def test_the_car_brakes_at_each_disturbance_of_a_drive_and_drives_on_after_it(dr
     assert bench.call(Trigger, "/command_gate/reset_estop", Trigger.Request()).success
     driving.wait_for_speed(2.0)
 
-    intruder = node.create_publisher(AckermannDriveStamped, "/mppi_planner/command", 1)
+    intruder = node.create_publisher(AckermannDriveStamped, "/planner/command", 1)
     wild = AckermannDriveStamped()
     wild.header.stamp = node.get_clock().now().to_msg()
     wild.drive.acceleration = math.nan
@@ -86,9 +86,9 @@ def test_a_deactivated_planner_stops_the_car_and_an_activated_one_drives_on(driv
 
     def change(transition):
         request = ChangeState.Request(transition=Transition(id=transition))
-        return driving.bench.call(ChangeState, "/mppi_planner/change_state", request).success
+        return driving.bench.call(ChangeState, "/planner/change_state", request).success
 
     driving.assert_brakes(lambda: change(Transition.TRANSITION_DEACTIVATE))
     assert change(Transition.TRANSITION_ACTIVATE)
     driving.wait_for_speed(2.0)
-    assert driving.bench.latest("/mppi_planner/status").model_id
+    assert driving.bench.latest("/planner/status").model_id

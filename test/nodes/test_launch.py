@@ -125,7 +125,7 @@ def test_sim_drives_a_lap_and_ctrl_c_ends_it_cleanly(bench, tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "nodes"),
     [
-        ("vehicle", [], {"command_gate", "state_estimator", "dynamics_server", "mppi_planner"}),
+        ("vehicle", [], {"command_gate", "state_estimator", "dynamics_server", "planner"}),
         ("replay", ["estimate:=true"], {"dynamics_server", "state_estimator"}),
         ("replay", [], {"dynamics_server"}),
         ("train", ["niceness:=5"], {"trainer"}),

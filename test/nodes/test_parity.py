@@ -21,7 +21,7 @@ from mbrl_ros.evaluation.closed_loop import ClosedLoop, measurements
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning.control_loop import ControlLoop
-from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
 
@@ -66,7 +66,7 @@ def switched(planner: Path) -> Graph:
     """The vehicle's graph, with a clock for each node and no topic that leads from one node to another."""
     answers = {
         "state_estimator": {"/vehicle_state": "/answer/vehicle_state"},
-        "mppi_planner": {"~/command": "/answer/command", "/dynamics_server/model_id": "/told/model_id"},
+        "planner": {"~/command": "/answer/command", "/dynamics_server/model_id": "/told/model_id"},
         "command_gate": {"/drive": "/answer/drive"},
     }
     more = {
@@ -93,7 +93,7 @@ def switched(planner: Path) -> Graph:
 class Switchboard:
     """Hands messages to the nodes and takes their answers."""
 
-    NODES = ("state_estimator", "mppi_planner", "command_gate")
+    NODES = ("state_estimator", "planner", "command_gate")
 
     def __init__(self, bench):
         from ackermann_msgs.msg import AckermannDriveStamped
@@ -112,7 +112,7 @@ class Switchboard:
             "/answer/vehicle_state": VehicleState,
             "/answer/command": AckermannDriveStamped,
             "/answer/drive": AckermannDriveStamped,
-            "/mppi_planner/plan": PlannedTrajectory,
+            "/planner/plan": PlannedTrajectory,
             "/dynamics_server/model_id": String,
         }.items():
             bench.listen(topic, kind, quality.STATE)
@@ -122,7 +122,7 @@ class Switchboard:
             "/drive_feedback": AckermannDriveStamped,
             "/pose_fix": PoseWithCovarianceStamped,
             "/vehicle_state": VehicleState,
-            "/mppi_planner/command": AckermannDriveStamped,
+            "/planner/command": AckermannDriveStamped,
             "/drive": AckermannDriveStamped,
             "/told/model_id": String,
             **{f"/clock_of/{name}": Clock for name in self.NODES},
@@ -144,7 +144,7 @@ class Switchboard:
         from lifecycle_msgs.srv import GetState
 
         def is_active():
-            state = self.bench.call(GetState, "/mppi_planner/get_state", GetState.Request(), timeout_s=60.0)
+            state = self.bench.call(GetState, "/planner/get_state", GetState.Request(), timeout_s=60.0)
             return state.current_state.id == State.PRIMARY_STATE_ACTIVE
 
         self.bench.spin_until(is_active, 60.0, "the planner is active")
@@ -246,18 +246,18 @@ def record(ros_domain_of_module, tmp_path_factory):
 def command_cycle(board, found, car, now_ns):
     """The planner commands and plans, the gate passes on, everybody hears what was sent."""
     board.tell("/told/model_id", board.bench.latest("/dynamics_server/model_id"))
-    board.settle("mppi_planner")
-    board.clock("mppi_planner", now_ns)
+    board.settle("planner")
+    board.clock("planner", now_ns)
     found.commands.append(board.answer("/answer/command", now_ns))
     has_state = bool(found.states) and found.states[-1] is not None
-    found.plans.append(board.answer("/mppi_planner/plan", now_ns) if has_state else None)
-    board.tell("/mppi_planner/command", found.commands[-1])
+    found.plans.append(board.answer("/planner/plan", now_ns) if has_state else None)
+    board.tell("/planner/command", found.commands[-1])
     board.settle("command_gate")
     board.clock("command_gate", now_ns)
     sent = board.answer("/answer/drive", now_ns)
     found.drives.append(sent)
     board.tell("/drive", sent)
-    board.settle("mppi_planner")
+    board.settle("planner")
     board.settle("state_estimator")
     drive = sent.drive
     car.command(now_ns * 1e-9, drive.steering_angle, speed=drive.speed, acceleration=drive.acceleration)
@@ -276,14 +276,14 @@ def estimate(board, found, car, now_ns, then_ns):
     found.states.append(board.answer("/answer/vehicle_state", then_ns) if aligned else None)
     if aligned:
         # Not yet at the next command's time: the planner is to know this state before it commands.
-        board.clock("mppi_planner", now_ns + HALF_CYCLE_NS)
+        board.clock("planner", now_ns + HALF_CYCLE_NS)
         board.tell("/vehicle_state", found.states[-1])
-        board.settle("mppi_planner")
+        board.settle("planner")
 
 
 def planner(settings):
     nominal = passport.from_bytes(*passport.to_bytes(build_for(VEHICLE, "kinematic_bicycle", dt=0.02)))
-    return racing_mppi(nominal, VEHICLE, TRACK, settings.mppi, settings.task, seed=SEED)
+    return racing_planner(settings, nominal, VEHICLE, TRACK, SEED)
 
 
 def drive_fields(message):
@@ -324,7 +324,7 @@ def test_state_estimator(record):
     assert compared > 1.8 * CYCLES
 
 
-def test_mppi_planner_to_the_bit(record):
+def test_planner_to_the_bit(record):
     from mbrl_ros.nodes.shared.messages import state_of, to_seconds
 
     core, mppi = ControlLoop(VEHICLE.limits, record.settings.loop), planner(record.settings)

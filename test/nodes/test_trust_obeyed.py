@@ -20,7 +20,7 @@ def distrustful(planner: Path) -> Graph:
     told = {"/dynamics_server/trust": "/told/trust"}
     return Graph(
         tuple(
-            replace(spec, remappings={**spec.remappings, **told}) if spec.executable == "mppi_planner" else spec
+            replace(spec, remappings={**spec.remappings, **told}) if spec.executable == "planner" else spec
             for spec in graph.nodes
         )
     )
@@ -37,11 +37,11 @@ def test_slower_then_with_the_nominal_model_then_not_at_all(ros_domain, tmp_path
     with running(distrustful(tmp_path / "planner.yaml"), tmp_path / "logs") as (processes, bench):
         bench.listen("/ground_truth", Odometry, quality.STATE)
         bench.listen("/drive", AckermannDriveStamped, quality.COMMAND)
-        bench.listen("/mppi_planner/status", PlannerStatus, quality.STATE)
+        bench.listen("/planner/status", PlannerStatus, quality.STATE)
         trust = bench.node.create_publisher(ModelTrust, "/told/trust", quality.LATCHED)
         car = Car(processes, bench)
         car.wait_for_speed(2.0, timeout_s=240.0)  # nothing heard of trust: as it is
-        served = bench.latest("/mppi_planner/status").model_id
+        served = bench.latest("/planner/status").model_id
 
         def tell(level, cap=float("inf"), nominal=""):
             trust.publish(ModelTrust(level=level, speed_cap=cap, nominal_id=nominal, reason="a test"))
@@ -59,6 +59,6 @@ def test_slower_then_with_the_nominal_model_then_not_at_all(ros_domain, tmp_path
         car.assert_brakes(lambda: tell(ModelTrust.NOMINAL, nominal="no such model"))
         tell(ModelTrust.NOMINAL, cap=1.5, nominal=served)
         car.wait_for_speed(0.8)
-        assert bench.latest("/mppi_planner/status").model_id == served
+        assert bench.latest("/planner/status").model_id == served
 
         car.assert_brakes(lambda: tell(ModelTrust.STOP, nominal=served))

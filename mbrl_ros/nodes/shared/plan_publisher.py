@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 from nav_msgs.msg import Path
 from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
@@ -21,12 +20,13 @@ from mbrl_ros.nodes.shared.messages import (
     to_stamp,
     trajectory_message,
 )
+from mbrl_ros.planning.planner import Planner
 
 CANDIDATES = 64
 """Candidate trajectories shown."""
 
-Candidates = Callable[[int], tuple[np.ndarray, np.ndarray]]
-"""Number to states [N, H + 1, 8] and costs [N] of as many samples of the last plan."""
+_COMMON = ("total_cost", "iterations")
+"""Figures of a plan that have a place of their own in ~/status."""
 
 
 class PlanPublisher:
@@ -54,7 +54,7 @@ class PlanPublisher:
             markers.markers.append(closed_line_message(edge, stamp_s, self._frame_id, "track", index))
         self._track.publish(markers)
 
-    def plan(self, plan: ControlSequence, candidates: Candidates) -> None:
+    def plan(self, plan: ControlSequence, planner: Planner) -> None:
         """A plan; pictures of it only for those who look."""
         self._plan.publish(trajectory_message(plan, self._frame_id))
         if self._path.get_subscription_count():
@@ -62,37 +62,35 @@ class PlanPublisher:
         due = abs(plan.stamp_s - self._shown_s) >= 1.0 / self._candidates_rate_hz
         if due and self._candidates.get_subscription_count():
             self._shown_s = plan.stamp_s
-            states, costs = candidates(CANDIDATES)
+            states, costs = planner.candidates(CANDIDATES)
             message = candidates_message(states[..., [X, Y]], costs, plan.stamp_s, self._frame_id)
             self._candidates.publish(message)
 
     def status(
         self,
         plan: ControlSequence,
-        planner: str,
-        backend: str,
+        planner: Planner,
         counters: Mapping[str, int],
         times_s: tuple[float, float],
     ) -> None:
         """What a plan cost; ``times_s`` are those of the solve and the state's age before it."""
         figures = plan.diagnostics
         terms = {name[5:]: value for name, value in figures.items() if name.startswith("cost.")}
+        own = {name: value for name, value in figures.items() if not name.startswith("cost.") and name not in _COMMON}
         message = PlannerStatus(
-            planner=planner,
+            planner=planner.kind,
+            backend=planner.backend,
             model_id=plan.model_id,
             cost_names=list(terms),
             costs=list(terms.values()),
             total_cost=figures["total_cost"],
-            effective_sample_size=figures["effective_sample_size"],
-            temperature=figures["temperature"],
-            saturation_share=figures["saturation_share"],
-            non_finite_share=figures["non_finite_share"],
+            figure_names=list(own),
+            figures=list(own.values()),
             iterations=int(figures["iterations"]),
             solve_time=times_s[0],
             state_age=times_s[1],
             cycles=counters["plans"],
             missed_deadlines=counters["missed deadlines"],
-            backend=backend,
         )
         message.header.stamp = to_stamp(plan.stamp_s)
         self._status.publish(message)

@@ -1,0 +1,183 @@
+"""planner: lifecycle node that plans with the served model in a worker thread and commands at a fixed rate."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import torch
+from ackermann_msgs.msg import AckermannDriveStamped
+from pydantic import Field
+
+from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.track import Track
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.core.worker import Worker
+from mbrl_ros.models.passport import LoadedModel
+from mbrl_ros.msg import VehicleState
+from mbrl_ros.nodes.shared import diagnostics, parameters, quality
+from mbrl_ros.nodes.shared.clock import NodeClock
+from mbrl_ros.nodes.shared.lifecycle import Lifecycle
+from mbrl_ros.nodes.shared.messages import drive_message, state_of, to_seconds
+from mbrl_ros.nodes.shared.plan_publisher import PlanPublisher
+from mbrl_ros.nodes.shared.planner_source import PlannerSource
+from mbrl_ros.nodes.shared.run import run
+from mbrl_ros.planning.control_loop import ControlLoop
+from mbrl_ros.planning.planner import Planner, PlanningError, Problem
+from mbrl_ros.planning.racing import racing_planner
+from mbrl_ros.planning.settings import RacingPlannerSettings
+
+
+class PlannerSettings(RacingPlannerSettings):
+    """Parameters of the planner node: those of a racing planner, and where it plans."""
+
+    vehicle: str = Field(description="path of the vehicle's YAML")
+    track: str = Field(description="path of the track's CSV")
+    seed: int = Field(0, ge=0, description="seed of the sampling")
+    autostart: bool = Field(False, description="configure and activate without a lifecycle manager")
+    model_server: str = Field("/dynamics_server", description="node that serves the model")
+    startup_timeout_s: float = Field(60.0, gt=0.0, description="longest wait for the model when configuring [s]")
+    server_timeout_s: float = Field(0.1, gt=0.05, description="longest silence of the model server [s]")
+    candidates_rate_hz: float = Field(5.0, gt=0.0, le=50.0, description="rate of ~/candidate_trajectories")
+    odom_frame: str = Field("odom", description="frame of states and plans")
+
+
+class PlannerNode:
+    """Subscribes ``/vehicle_state``, ``/drive`` and the model server's heartbeat and trust; publishes ``~/command`` and
+    what a `PlanPublisher` tells."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        # The executor thread must get its turn within a fraction of a control period while the solver computes.
+        sys.setswitchinterval(0.0005)
+        self.node = Lifecycle("planner", self)
+        self.clock = NodeClock(self.node)
+        self.settings = settings = parameters.declare(self.node, PlannerSettings)
+        self.vehicle = read_settings(settings.vehicle, Vehicle)
+        self.track = Track.from_csv(settings.track)
+        self.loop = ControlLoop(self.vehicle.limits, settings.loop)
+        waits_s = settings.startup_timeout_s, settings.server_timeout_s
+        self.source = PlannerSource(self.node, self.clock, settings.model_server, *waits_s, self._make)
+        self.active = False
+        self._planning_with: Planner | None = None
+        self._lock = threading.Lock()
+        self._solver = Worker("solver", self._solve)
+        self._last_now_s = 0.0
+        self._command = self.node.create_publisher(AckermannDriveStamped, "~/command", quality.COMMAND)
+        self._told = PlanPublisher(self.node, settings.odom_frame, settings.candidates_rate_hz)
+        self._diagnostics = diagnostics.Diagnostics(self.node, "planning", self._report)
+        self.node.create_subscription(VehicleState, "/vehicle_state", self._on_state, quality.STATE)
+        self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.SENT)
+        self.node.create_timer(1.0 / settings.loop.control_rate_hz, self._on_tick)
+        if settings.autostart:
+            self.node.autostart()
+
+    def close(self) -> None:
+        """Stop the car and join the threads."""
+        self.deactivate()
+
+    def configure(self) -> None:
+        """Fetch the model, build the planner and warm it up; blocks until ready."""
+        self.source.begin()
+        self._told.track(self.track, self.clock.now_s())
+
+    def activate(self) -> None:
+        """Begin to plan and to command."""
+        self._begin_anew()
+        self.active = True
+        self._solver.start()
+
+    def deactivate(self) -> None:
+        """Stop planning, tell the car to stop several times, then fall silent."""
+        if not self.active:
+            return
+        self.active = False
+        self._solver.stop()
+        for _ in range(self.settings.loop.stop_commands):
+            self._command.publish(drive_message(self.loop.stop(), self.clock.now_s()))
+
+    def _begin_anew(self) -> None:
+        self.loop.reset()
+        self._planning_with = None
+
+    def _make(self, loaded: LoadedModel) -> Planner:
+        return racing_planner(self.settings, loaded, self.vehicle, self.track, self.settings.seed)
+
+    def _on_state(self, message: VehicleState) -> None:
+        if not self.active:
+            return
+        if message.reference_point != "cg":
+            raise ConfigError(f"/vehicle_state describes the {message.reference_point}, planners drive the cg")
+        now_s = self.clock.now_s()
+        with self._lock:
+            if now_s < self._last_now_s - 1.0:  # simulated time was set back
+                self._begin_anew()
+            self._last_now_s = now_s
+            if message.header.frame_id == self.settings.odom_frame:
+                self.loop.observe(state_of(message), to_seconds(message.header.stamp), now_s, self.clock.receipt_s())
+            else:
+                self.loop.counters[f"state in frame '{message.header.frame_id}'"] += 1
+
+    def _on_drive(self, message: AckermannDriveStamped) -> None:
+        drive = message.drive
+        with self._lock:
+            self.loop.sent(to_seconds(message.header.stamp), drive.steering_angle, drive.acceleration)
+
+    def _on_tick(self) -> None:
+        if not self.active:
+            return
+        self._solver.check()
+        now_s, receipt_s = self.clock.now_s(), self.clock.receipt_s()
+        with self._lock:
+            self.loop.fault, self.loop.speed_cap_mps = self.source.fault(receipt_s), self.source.speed_cap_mps
+            command = self.loop.command(now_s, receipt_s)
+        self._command.publish(drive_message(command, now_s))
+        self._solver.wake()
+        self._diagnostics.publish_on_change()
+
+    def _solve(self) -> None:
+        planner = self.source.planner()
+        with self._lock:
+            problem = self.loop.problem() if planner is not None else None
+        if planner is None or problem is None:
+            return
+        try:
+            self._plan(planner, problem)
+        except PlanningError as error:
+            with self._lock:
+                self.loop.counters["cycles without a plan"] += 1
+            self.node.get_logger().error(str(error), throttle_duration_sec=1.0)
+
+    def _plan(self, planner: Planner, problem: Problem) -> None:
+        if planner is not self._planning_with:
+            planner.reset(self.loop.plan)  # goes on from what is being followed
+            self._planning_with = planner
+        age_s = self.clock.now_s() - problem.stamp_s
+        begun = time.perf_counter()
+        plan = planner.plan(problem)
+        solve_time_s = time.perf_counter() - begun
+        with self._lock:
+            self.loop.adopt(plan, solve_time_s)
+        self._told.plan(plan, planner)
+        self._told.status(plan, planner, self.loop.counters, (solve_time_s, age_s))
+
+    def _report(self) -> diagnostics.Report:
+        with self._lock:
+            counters, reason = dict(self.loop.counters), self.loop.reason
+        if not self.active:
+            return diagnostics.STALE, "not active", counters
+        if reason:
+            return diagnostics.ERROR, reason, counters
+        doubt = self.source.doubt()
+        return (diagnostics.WARN if doubt else diagnostics.OK), doubt or "planning", counters
+
+
+def main() -> None:
+    """Run the node."""
+    run("planner", PlannerNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Where a planner node has its planner from: the model server's models, and how far they may be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from mbrl_ros.models.passport import LoadedModel
+from mbrl_ros.msg import ModelTrust
+from mbrl_ros.nodes.shared import quality
+from mbrl_ros.nodes.shared.clock import NodeClock
+from mbrl_ros.nodes.shared.model_client import fetch_model
+from mbrl_ros.planning.planner import Planner
+from mbrl_ros.planning.served import ServedPlanners
+
+
+class PlannerSource:
+    """Hears the model server's heartbeat and trust, and keeps planners for its models warm.
+
+    Args:
+        node: subscribes.
+        clock: the node's.
+        server: name of the server's node.
+        patience_s: longest wait for a model [s].
+        silence_s: longest silence of the server [s].
+        make: a model to its planner.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        clock: NodeClock,
+        server: str,
+        patience_s: float,
+        silence_s: float,
+        make: Callable[[LoadedModel], Planner],
+    ) -> None:
+        self._node, self._clock, self._server = node, clock, server
+        self._patience_s, self._silence_s, self._make = patience_s, silence_s, make
+        self._planners: ServedPlanners[Planner] = ServedPlanners(self._fetch, self._build, node.get_logger().error)
+        self._heartbeat_s = -math.inf
+        self._trust = ModelTrust(level=ModelTrust.TRUSTED)
+        node.create_subscription(String, f"{server}/model_id", self._on_heartbeat, quality.COMMAND)
+        node.create_subscription(ModelTrust, f"{server}/trust", self._on_trust, quality.LATCHED)
+
+    def begin(self) -> None:
+        """Fetch the model in force and build its planner; blocks until that is warm."""
+        self._planners.begin()
+
+    def planner(self) -> Planner | None:
+        """The planner that trust in the model allows; None where it is not there (yet)."""
+        return self._planners.planner(nominal=self._trust.level >= ModelTrust.NOMINAL)
+
+    @property
+    def speed_cap_mps(self) -> float:
+        """No faster than this, infinite where the model is trusted."""
+        return self._trust.speed_cap if self._trust.level > ModelTrust.TRUSTED else math.inf
+
+    def fault(self, receipt_s: float) -> str:
+        """Why the car must not be driven now [s], or an empty string."""
+        if receipt_s - self._heartbeat_s > self._silence_s:
+            return "the model server is silent"
+        if self._trust.level >= ModelTrust.STOP:
+            return f"the model is not trusted: {self._trust.reason}"
+        return "" if self.planner() is not None else "the nominal model is not there yet"
+
+    def doubt(self) -> str:
+        """What is not as it should be although the car may be driven, or an empty string."""
+        if trouble := self._planners.trouble:
+            return f"planning with {self._planners.in_force}: {trouble}"
+        planner = self.planner()
+        if planner is not None and planner.hindered:
+            return f"planning, but {planner.backend}: {planner.note}"
+        if self._trust.level > ModelTrust.TRUSTED:
+            return f"planning with little trust in the model: {self._trust.reason}"
+        return ""
+
+    def _fetch(self, model_id: str) -> LoadedModel:
+        return fetch_model(self._node, f"{self._server}/get_model", self._patience_s, model_id)
+
+    def _build(self, loaded: LoadedModel) -> Planner:
+        planner = self._make(loaded)
+        planner.warm_up()
+        if planner.hindered:
+            self._node.get_logger().warning(planner.note)
+        elif planner.note:
+            self._node.get_logger().info(planner.note)
+        return planner
+
+    def _on_heartbeat(self, message: String) -> None:
+        self._heartbeat_s = self._clock.receipt_s()
+        self._planners.serve(message.data, self._heartbeat_s)
+
+    def _on_trust(self, message: ModelTrust) -> None:
+        self._trust = message
+        self._planners.keep_nominal(message.nominal_id, self._clock.receipt_s())
