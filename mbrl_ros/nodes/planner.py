@@ -31,7 +31,7 @@ from mbrl_ros.planning.settings import RacingPlannerSettings
 
 
 class PlannerSettings(RacingPlannerSettings):
-    """Parameters of the planner node: those of a racing planner, and where it plans."""
+    """Parameters of the planner node: those of a racing planner (``planner`` may change), and where it plans."""
 
     vehicle: str = Field(description="path of the vehicle's YAML")
     track: str = Field(description="path of the track's CSV")
@@ -54,12 +54,12 @@ class PlannerNode:
         sys.setswitchinterval(0.0005)
         self.node = Lifecycle("planner", self)
         self.clock = NodeClock(self.node)
-        self.settings = settings = parameters.declare(self.node, PlannerSettings)
+        self.settings = settings = parameters.declare(self.node, PlannerSettings, dynamic=("planner",))
         self.vehicle = read_settings(settings.vehicle, Vehicle)
         self.track = Track.from_csv(settings.track)
         self.loop = ControlLoop(self.vehicle.limits, settings.loop)
-        waits_s = settings.startup_timeout_s, settings.server_timeout_s
-        self.source = PlannerSource(self.node, self.clock, settings.model_server, *waits_s, self._make)
+        server = settings.model_server, settings.startup_timeout_s, settings.server_timeout_s
+        self.source = PlannerSource(self.node, self.clock, *server, self._make, settings.planner)
         self.active = False
         self._planning_with: Planner | None = None
         self._lock = threading.Lock()
@@ -71,6 +71,7 @@ class PlannerNode:
         self.node.create_subscription(VehicleState, "/vehicle_state", self._on_state, quality.STATE)
         self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.SENT)
         self.node.create_timer(1.0 / settings.loop.control_rate_hz, self._on_tick)
+        parameters.on_change(self.node, PlannerSettings, lambda changed: self.source.choose(changed.planner))
         if settings.autostart:
             self.node.autostart()
 
@@ -102,8 +103,9 @@ class PlannerNode:
         self.loop.reset()
         self._planning_with = None
 
-    def _make(self, loaded: LoadedModel) -> Planner:
-        return racing_planner(self.settings, loaded, self.vehicle, self.track, self.settings.seed)
+    def _make(self, loaded: LoadedModel, kind: str) -> Planner:
+        settings = self.settings.model_copy(update={"planner": kind})
+        return racing_planner(settings, loaded, self.vehicle, self.track, settings.seed)
 
     def _on_state(self, message: VehicleState) -> None:
         if not self.active:
@@ -165,7 +167,7 @@ class PlannerNode:
 
     def _report(self) -> diagnostics.Report:
         with self._lock:
-            counters, reason = dict(self.loop.counters), self.loop.reason
+            counters, reason = {"in force": self.source.in_force, **self.loop.counters}, self.loop.reason
         if not self.active:
             return diagnostics.STALE, "not active", counters
         if reason:

@@ -1,11 +1,11 @@
-"""Planners on served models: the model in force's, the nominal model's, and newcomers that are built beside them."""
+"""Planners on served models: one for the model in force, one for the nominal model, and newcomers built beside them."""
 
 from __future__ import annotations
 
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from mbrl_ros.core.errors import MbrlError
 from mbrl_ros.models.passport import LoadedModel
@@ -14,50 +14,70 @@ from mbrl_ros.planning.planner import Planner
 P = TypeVar("P", bound=Planner)
 
 
+class _Pair(NamedTuple):
+    """What a planner is of: the name of a planner and the id of the model that it plans with."""
+
+    kind: str
+    model_id: str
+
+    def __str__(self) -> str:
+        return f"planner {self.kind} on model {self.model_id}"
+
+
 class ServedPlanners(Generic[P]):
     """Keeps a warm planner for the model in force and one for the nominal model, so that either can plan at once.
 
-    A model that is new is fetched and its planner built in a thread, while the present one drives on; a swap is the
-    exchange of a name between two cycles. What fails is told, kept as ``trouble``, and tried again after a while.
+    Where another model is served, or another planner chosen, what is new is fetched and built in a thread, while the
+    present planner drives on; a swap is the exchange of a name between two cycles. What fails is told, kept as
+    ``trouble``, and tried again after a while; a planner that fails with a new model does not keep the model from
+    being planned with by the present one.
 
     Args:
         fetch: id to the model that is served under it, the one in force for an empty id; blocks.
-        build: a model to its planner, warmed up; blocks.
+        build: a model and the name of a planner to that planner, warmed up; blocks.
         say: told of every failure.
-        retry_s: how long a model that failed is left alone [s].
+        kind: name of the planner that begins.
+        retry_s: how long what failed is left alone [s].
     """
 
     def __init__(
         self,
         fetch: Callable[[str], LoadedModel],
-        build: Callable[[LoadedModel], P],
+        build: Callable[[LoadedModel, str], P],
         say: Callable[[str], None],
+        kind: str,
         retry_s: float = 5.0,
     ) -> None:
-        self._fetch, self._build, self._say, self._retry_s = fetch, build, say, retry_s
+        self._fetch, self._build, self._say, self._chosen, self._retry_s = fetch, build, say, kind, retry_s
         self._lock = threading.Lock()
         self._generation = 0
-        self._planners: dict[str, P] = {}
-        self._failures: dict[str, tuple[float, str]] = {}
+        self._planners: dict[_Pair, P] = {}
+        self._failures: dict[_Pair, tuple[float, str]] = {}
         self._worker: threading.Thread | None = None
-        self._in_force = self._served = self._nominal = ""
+        self._in_force: _Pair | None = None
+        self._served = self._nominal = ""
 
     def begin(self) -> None:
-        """Forget everything, and build the planner for the model in force; blocks.
+        """Forget everything, and build the chosen planner for the model in force; blocks.
 
         Raises:
             MbrlError: there is no model, or none that can be planned with.
         """
         with self._lock:
             self._generation += 1  # what is still being built comes too late
-            self._planners, self._failures, self._in_force = {}, {}, ""
-            generation = self._generation
+            self._planners, self._failures, self._in_force = {}, {}, None
+            generation, kind = self._generation, self._chosen
         loaded = self._fetch("")
-        planner = self._build(loaded)
+        planner = self._build(loaded, kind)
         with self._lock:
             if generation == self._generation:
-                self._planners[loaded.id] = planner
-                self._in_force = self._served = loaded.id
+                self._in_force, self._served = _Pair(kind, loaded.id), loaded.id
+                self._planners[self._in_force] = planner
+
+    def choose(self, kind: str, now_s: float) -> None:
+        """Plan with the planner of this name as soon as it is ready."""
+        self._chosen = kind
+        self._catch_up(now_s)
 
     def serve(self, model_id: str, now_s: float) -> None:
         """The server says that ``model_id`` is in force."""
@@ -72,54 +92,74 @@ class ServedPlanners(Generic[P]):
     def planner(self, *, nominal: bool = False) -> P | None:
         """The planner to plan with now; None where it is not there (yet)."""
         with self._lock:
-            return self._planners.get(self._nominal if nominal else self._in_force)
+            if self._in_force is None:
+                return None
+            wanted = _Pair(self._in_force.kind, self._nominal) if nominal else self._in_force
+            others = (planner for pair, planner in self._planners.items() if pair.model_id == wanted.model_id)
+            return self._planners.get(wanted) or next(others, None)
 
     @property
     def in_force(self) -> str:
-        """Id of the model that is planned with."""
-        return self._in_force
+        """What is planned with, in words."""
+        return str(self._in_force or "no planner")
 
     @property
     def trouble(self) -> str:
-        """Why the served or the nominal model is not there, or an empty string."""
+        """Why what is wanted is not there, or an empty string."""
         with self._lock:
-            failed = [(i, self._failures[i][1]) for i in (self._served, self._nominal) if i in self._failures]
-        return "; ".join(f"model {model_id} not taken over: {reason}" for model_id, reason in failed)
+            failed = [(pair, self._failures[pair][1]) for pair in self._wanted() if pair in self._failures]
+        return "; ".join(f"{pair} not taken over: {reason}" for pair, reason in failed)
+
+    def _wanted(self) -> list[_Pair]:
+        """The present planner's pairs before the chosen one's: they take less time."""
+        if self._in_force is None:
+            return []  # not begun
+        kinds = dict.fromkeys((self._in_force.kind, self._chosen))
+        return [_Pair(kind, i) for kind in kinds for i in dict.fromkeys((self._served, self._nominal)) if i]
 
     def _catch_up(self, now_s: float) -> None:
         with self._lock:
-            if not self._in_force:
-                return  # not begun
-            wanted = [model_id for model_id in (self._served, self._nominal) if model_id]
-            if self._served in self._planners:
-                self._in_force = self._served
-            self._planners = {i: p for i, p in self._planners.items() if i in (*wanted, self._in_force)}
-            self._failures = {i: f for i, f in self._failures.items() if i in wanted and i not in self._planners}
-            missing = [i for i in wanted if i not in self._planners and not self._failed_lately(i, now_s)]
+            self._take_over()
+            wanted = self._wanted()
+            self._failures = {pair: f for pair, f in self._failures.items() if pair in wanted}
+            missing = [pair for pair in wanted if pair not in self._planners and not self._failed_lately(pair, now_s)]
             if not missing or (self._worker is not None and self._worker.is_alive()):
                 return
             arguments = (missing[0], self._generation, now_s)
             self._worker = threading.Thread(target=self._make, args=arguments, name="build planner", daemon=True)
             self._worker.start()
 
-    def _failed_lately(self, model_id: str, now_s: float) -> bool:
-        return model_id in self._failures and 0 <= now_s - self._failures[model_id][0] < self._retry_s
+    def _take_over(self) -> None:
+        """Plan with the best of what is there, and drop what nobody will want again."""
+        if self._in_force is None:
+            return
+        for kind in (self._chosen, self._in_force.kind):
+            if _Pair(kind, self._served) in self._planners:
+                self._in_force = _Pair(kind, self._served)
+                break
+        nominal = _Pair(self._in_force.kind, self._nominal)
+        kept = {*self._wanted(), self._in_force}
+        if nominal not in self._planners:
+            kept |= {pair for pair in self._planners if pair.model_id == self._nominal}
+        self._planners = {pair: planner for pair, planner in self._planners.items() if pair in kept}
 
-    def _make(self, model_id: str, generation: int, now_s: float) -> None:
+    def _failed_lately(self, pair: _Pair, now_s: float) -> bool:
+        return pair in self._failures and 0 <= now_s - self._failures[pair][0] < self._retry_s
+
+    def _make(self, pair: _Pair, generation: int, now_s: float) -> None:
         try:
-            planner = self._build(self._fetch(model_id))
+            planner = self._build(self._fetch(pair.model_id), pair.kind)
         except Exception as error:
-            # Whatever is wrong with it must not end the planner, which has a model to drive with.
+            # Whatever is wrong with it must not end what drives.
             reason = str(error) if isinstance(error, MbrlError) else traceback.format_exc()
             with self._lock:
-                told = self._failures.get(model_id, (0.0, ""))[1]
-                self._failures[model_id] = (now_s, reason)
+                told = self._failures.get(pair, (0.0, ""))[1]
+                self._failures[pair] = (now_s, reason)
             if reason != told:
-                self._say(f"model {model_id} not taken over, the present one drives on: {reason}")
+                self._say(f"{pair} not taken over, the present one drives on: {reason}")
             return
         with self._lock:
-            if generation != self._generation:
-                return
-            self._planners[model_id] = planner
-            if model_id == self._served:
-                self._in_force = model_id
+            if generation == self._generation:
+                self._planners[pair] = planner
+                self._failures.pop(pair, None)
+                self._take_over()

@@ -1,4 +1,4 @@
-"""Planners of served models: built beside the one that drives, exchanged at once, tried again after a failure."""
+"""Planners on served models: built beside the one that drives, exchanged at once, tried again after a failure."""
 
 import threading
 from types import SimpleNamespace
@@ -16,24 +16,33 @@ class Server:
         self.in_force, self.bad, self.fetched, self.said = in_force, set(), [], []
         self.may_build = threading.Event()
         self.may_build.set()
-        self.planners = ServedPlanners(self.fetch, self.build, self.said.append, retry_s=5.0)
+        self.planners = ServedPlanners(self.fetch, self.build, self.said.append, "mppi", retry_s=5.0)
 
     def fetch(self, model_id):
         self.fetched.append(model_id)
         return SimpleNamespace(id=model_id or self.in_force)
 
-    def build(self, loaded):
+    def build(self, loaded, kind):
         assert self.may_build.wait(30)
-        if loaded.id in self.bad:
-            raise ModelError(f"{loaded.id} is bad")
-        return SimpleNamespace(model_id=loaded.id)
+        for what in (loaded.id, kind):
+            if what in self.bad:
+                raise ModelError(f"{what} is bad")
+        return SimpleNamespace(model_id=loaded.id, kind=kind)
 
     def plans_with(self, *, nominal=False):
         planner = self.planners.planner(nominal=nominal)
         return planner and planner.model_id
 
-    def settle(self):
-        self.planners._worker.join(30)
+    def kind(self, *, nominal=False):
+        return self.planners.planner(nominal=nominal).kind
+
+    def settle(self, now_s=0.0):
+        """As heartbeats do: one build at a time, until there is no other."""
+        worker = None
+        while self.planners._worker is not worker:
+            worker = self.planners._worker
+            worker.join(30)
+            self.planners.serve(self.planners._served, now_s)
 
 
 @pytest.fixture
@@ -56,7 +65,8 @@ def test_the_present_model_drives_on_until_the_new_one_is_ready(server):
     assert server.plans_with() == "a"
     server.may_build.set()
     server.settle()
-    assert (server.plans_with(), server.planners.in_force, server.planners.trouble) == ("b", "b", "")
+    assert (server.plans_with(), server.planners.in_force) == ("b", "planner mppi on model b")
+    assert server.planners.trouble == ""
 
 
 def test_the_nominal_model_is_ready_before_it_is_needed_and_going_back_is_immediate(server):
@@ -78,15 +88,16 @@ def test_a_model_that_fails_is_told_once_and_tried_again_after_a_while(server):
     server.bad.add("b")
     server.planners.serve("b", 0.0)
     server.settle()
-    assert (server.plans_with(), server.planners.trouble) == ("a", "model b not taken over: b is bad")
+    assert server.plans_with() == "a"
+    assert server.planners.trouble == "planner mppi on model b not taken over: b is bad"
     server.planners.serve("b", 4.9)
     assert server.fetched == ["", "b"]
     server.planners.serve("b", 5.1)
-    server.settle()
+    server.settle(5.1)
     assert len(server.said) == 1
     server.bad.clear()
     server.planners.serve("b", 11.0)
-    server.settle()
+    server.settle(11.0)
     server.planners.serve("b", 11.1)
     assert (server.plans_with(), server.planners.trouble) == ("b", "")
 
@@ -111,4 +122,57 @@ def test_what_was_still_being_built_when_it_began_anew_comes_too_late(server):
     server.may_build.set()
     late.join(30)
     again.join(30)
-    assert (server.plans_with(), list(server.planners._planners)) == ("c", ["c"])
+    assert (server.plans_with(), list(server.planners._planners)) == ("c", [("mppi", "c")])
+
+
+def test_another_planner_is_built_beside_the_present_one_for_both_models(server):
+    server.planners.keep_nominal("n", 0.0)
+    server.settle()
+    server.may_build.clear()
+    server.planners.choose("ddp", 1.0)
+    assert (server.kind(), server.kind(nominal=True)) == ("mppi", "mppi")
+    server.may_build.set()
+    server.settle(1.0)
+    assert (server.kind(), server.kind(nominal=True)) == ("ddp", "ddp")
+    assert (server.plans_with(), server.plans_with(nominal=True)) == ("a", "n")
+    assert sorted(server.planners._planners) == [("ddp", "a"), ("ddp", "n")], "those of the first planner are kept"
+
+
+def test_the_nominal_model_can_be_planned_with_all_the_while(server):
+    server.planners.keep_nominal("n", 0.0)
+    server.settle()
+    server.planners.choose("ddp", 1.0)
+    server.planners._worker.join(30)  # the model in force is taken over, the nominal one not yet
+    assert (server.kind(), server.kind(nominal=True), server.plans_with(nominal=True)) == ("ddp", "mppi", "n")
+
+
+def test_a_planner_that_cannot_be_built_leaves_the_present_one_which_follows_the_served_model(server):
+    server.bad.add("ddp")
+    server.planners.choose("ddp", 0.0)
+    server.settle()
+    assert server.kind() == "mppi"
+    assert server.planners.trouble == "planner ddp on model a not taken over: ddp is bad"
+    assert len(server.said) == 1
+    server.planners.serve("b", 1.0)
+    server.settle(1.0)
+    assert (server.kind(), server.plans_with()) == ("mppi", "b")
+    assert "planner ddp on model b not taken over" in server.planners.trouble
+    server.planners.choose("mppi", 2.0)
+    assert server.planners.trouble == ""
+
+
+def test_the_planner_that_was_chosen_back_meanwhile_stays(server):
+    server.may_build.clear()
+    server.planners.choose("ddp", 0.0)
+    server.planners.choose("mppi", 0.1)
+    server.may_build.set()
+    server.settle()
+    assert server.kind() == "mppi"
+    assert list(server.planners._planners) == [("mppi", "a")]
+
+
+def test_what_was_chosen_before_it_begins_begins():
+    subject = Server()
+    subject.planners.choose("ddp", 0.0)
+    subject.planners.begin()
+    assert (subject.kind(), subject.fetched) == ("ddp", [""])

@@ -26,7 +26,8 @@ class PlannerSource:
         server: name of the server's node.
         patience_s: longest wait for a model [s].
         silence_s: longest silence of the server [s].
-        make: a model to its planner.
+        make: a model and the name of a planner to that planner.
+        kind: name of the planner that begins.
     """
 
     def __init__(
@@ -36,11 +37,14 @@ class PlannerSource:
         server: str,
         patience_s: float,
         silence_s: float,
-        make: Callable[[LoadedModel], Planner],
+        make: Callable[[LoadedModel, str], Planner],
+        kind: str,
     ) -> None:
         self._node, self._clock, self._server = node, clock, server
         self._patience_s, self._silence_s, self._make = patience_s, silence_s, make
-        self._planners: ServedPlanners[Planner] = ServedPlanners(self._fetch, self._build, node.get_logger().error)
+        self._planners: ServedPlanners[Planner] = ServedPlanners(
+            self._fetch, self._build, node.get_logger().error, kind
+        )
         self._heartbeat_s = -math.inf
         self._trust = ModelTrust(level=ModelTrust.TRUSTED)
         node.create_subscription(String, f"{server}/model_id", self._on_heartbeat, quality.COMMAND)
@@ -49,6 +53,15 @@ class PlannerSource:
     def begin(self) -> None:
         """Fetch the model in force and build its planner; blocks until that is warm."""
         self._planners.begin()
+
+    def choose(self, kind: str) -> None:
+        """Plan with the planner of this name once it is warm; the present one goes on until then."""
+        self._planners.choose(kind, self._clock.receipt_s())
+
+    @property
+    def in_force(self) -> str:
+        """What is planned with while the model is trusted, in words."""
+        return self._planners.in_force
 
     def planner(self) -> Planner | None:
         """The planner that trust in the model allows; None where it is not there (yet)."""
@@ -70,7 +83,7 @@ class PlannerSource:
     def doubt(self) -> str:
         """What is not as it should be although the car may be driven, or an empty string."""
         if trouble := self._planners.trouble:
-            return f"planning with {self._planners.in_force}: {trouble}"
+            return f"planning with {self.in_force}: {trouble}"
         planner = self.planner()
         if planner is not None and planner.hindered:
             return f"planning, but {planner.backend}: {planner.note}"
@@ -81,8 +94,8 @@ class PlannerSource:
     def _fetch(self, model_id: str) -> LoadedModel:
         return fetch_model(self._node, f"{self._server}/get_model", self._patience_s, model_id)
 
-    def _build(self, loaded: LoadedModel) -> Planner:
-        planner = self._make(loaded)
+    def _build(self, loaded: LoadedModel, kind: str) -> Planner:
+        planner = self._make(loaded, kind)
         planner.warm_up()
         if planner.hindered:
             self._node.get_logger().warning(planner.note)
