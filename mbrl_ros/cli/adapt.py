@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mbrl_ros.bringup.adapting import Adaptation, run_adaptation
 from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.recordings import DescribedPoint, ObeyedDrive, OnBad, Rate, Topic, Topics, reading
-from mbrl_ros.data import read_drive
-from mbrl_ros.evaluation.fitting import training_bag
-from mbrl_ros.learning.adaptation import AdaptationSettings, Adapted, adapt
-from mbrl_ros.models import passport
+from mbrl_ros.learning.adaptation import AdaptationSettings, Adapted
 
 _DEFAULTS = AdaptationSettings()
 
@@ -25,10 +23,13 @@ _DEFAULTS = AdaptationSettings()
 def adapt_command(
     model: Annotated[Path, typer.Argument(help="folder of the model in force", show_default=False)],
     bags: Annotated[list[Path], typer.Argument(help="what was driven since", show_default=False)],
-    replay: Annotated[
-        list[Path], typer.Option(help="recording of what is not to be forgotten; may be repeated", show_default=False)
-    ],
     out: Annotated[Path, typer.Option(help="folder to write the adapted model to", show_default=False)],
+    replay: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="recording of what is not to be forgotten; may be repeated", show_default="what the model learned from"
+        ),
+    ] = None,
     forgetting: Annotated[
         float, typer.Option(min=0.0, help="share by which the error on replayed driving may grow")
     ] = _DEFAULTS.forgetting,
@@ -54,29 +55,25 @@ def adapt_command(
     Example: mbrl adapt models/car runs/wet --replay runs/dry --out models/car_wet
     """
     torch.set_num_threads(1)
-    loaded = passport.load(model)
-    passport.require_free(out)
-    how = {**reading(topic, topics, rate or 1 / loaded.model.dt, on_bad), "drive": drive, "mean_commands": True}
-    new, old = (
-        [read_drive(path, **how, reference_point=reference_point) for path in paths] for paths in (bags, replay)
-    )
+    how = {**reading(topic, topics, rate, on_bad), "drive": drive, "reference_point": reference_point}
+    given = {name: value for name, value in how.items() if value is not None}
     console = Console()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     settings = AdaptationSettings(forgetting=forgetting, epochs=epochs, seed=seed)
+    adaptation = Adaptation(model, bags, replay or [], out, settings, given)
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("adapting", total=1.0)
-        adapted = adapt(
-            loaded, new, old, settings, lambda what, share: progress.update(bar, description=what, completed=share)
+        outcome = run_adaptation(
+            adaptation, lambda what, share: progress.update(bar, description=what, completed=share)
         )
-    seen = (*adapted.provenance.bags, *(training_bag(part) for part in new))
-    passport.save(adapted.model, out, replace(adapted.provenance, bags=seen))
-    result = passport.load(out)
+    adapted, result = outcome.adapted, outcome.model
     _show(console, adapted)
-    console.print(f"model {result.id}, adapted from {loaded.id}, written to {out}", soft_wrap=True, highlight=False)
+    words = f"model {result.id}, adapted from {outcome.adapted_from}, written to {out}"
+    console.print(words, soft_wrap=True, highlight=False)
     changed = {name: {"before": before, "after": after} for name, (before, after) in adapted.changed.items()}
     figures = {"before": asdict(adapted.before), "after": asdict(adapted.after), "parameters": changed}
-    write_figures(json_file, {"model": result.id, "adapted_from": loaded.id, **figures})
-    if adapted.after == adapted.before:
+    write_figures(json_file, {"model": result.id, "adapted_from": outcome.adapted_from, **figures})
+    if not outcome.better:
         raise typer.Exit(1)
 
 

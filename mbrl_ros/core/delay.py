@@ -80,6 +80,10 @@ class CommandHistory:
         found = bisect.bisect_right(self._stamps, stamp_s) - 1
         return self._initial if found < 0 else self._commands[found]
 
+    def changes(self, start_s: float, end_s: float) -> list[float]:
+        """Stamps after ``start_s`` and up to ``end_s`` from which other commands held."""
+        return self._stamps[bisect.bisect_right(self._stamps, start_s) : bisect.bisect_right(self._stamps, end_s)]
+
     def mean(self, start_s: float, dt: float, count: int) -> np.ndarray:
         """[count, A] time-average of the held commands over ``count`` intervals of ``dt`` [s] from ``start_s``."""
         end_s = start_s + dt * count

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -68,6 +70,13 @@ class Driven:
         twin._moved_s, twin._latest_s = self._moved_s, self._latest_s
         return twin
 
+    def since(self, stamp_s: float) -> Driven:
+        """The same driving without the states before ``stamp_s``, to be worked on."""
+        twin = self.copy()
+        while twin._rows and twin._rows[0][0] < stamp_s:
+            twin._rows.popleft()
+        return twin
+
     @property
     def stamp_s(self) -> float:
         """Stamp of the newest state kept [s], minus infinity where there is none."""
@@ -107,6 +116,21 @@ class Driven:
             self._first_command_s = stamp_s
         if not np.array_equal(self._commands.at(stamp_s), action):
             self._commands.append(stamp_s, action)
+
+    def states(self) -> tuple[np.ndarray, np.ndarray]:
+        """Stamps [n] and states [n, 8] that are kept."""
+        return self._times()[0], np.array([state for _, _, state in self._rows]).reshape(-1, len(STATE))
+
+    def commands(self, every_s: float) -> Iterator[tuple[float, np.ndarray]]:
+        """Stamps and commands [3] (`SENT`) that were sent up to the newest state, told again every ``every_s``."""
+        if self._commands is None or not self._rows:
+            return
+        first_s = max(self._first_command_s, self._rows[0][0] - _MARGIN_S)
+        changed_s = self._commands.changes(first_s, self.stamp_s)
+        for begin_s, end_s in pairwise([first_s, *changed_s, self.stamp_s]):
+            repeated_s = np.arange(begin_s + every_s, end_s - every_s / 2, every_s)
+            for stamp_s in (begin_s, *repeated_s.tolist()):
+                yield stamp_s, self._commands.at(stamp_s)
 
     def starts(self, model: DynamicsModel, horizon_s: float, last_s: float, every_s: float = 0.2) -> np.ndarray:
         """[N] stamps, multiples of ``every_s``, from which ``model`` can be compared for ``horizon_s``.
@@ -162,8 +186,7 @@ class Driven:
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """[n, 8] states at ``times`` [n], linearly between stamps, the heading continuous."""
-        stamps, _ = self._times()
-        states = np.stack([state for _, _, state in self._rows])
+        stamps, states = self.states()
         states[:, YAW] = np.unwrap(states[:, YAW])
         return np.stack([np.interp(times, stamps, column) for column in states.T], axis=1)
 

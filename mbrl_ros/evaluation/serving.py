@@ -133,6 +133,12 @@ class ModelInForce:
             self._install(newcomer)
             return words
 
+    def provable(self, driven: Driven) -> bool:
+        """Whether ``driven`` is enough to compare another model with the one in force on."""
+        settings = self._proof
+        enough = driven.driven_s >= settings.least_s
+        return enough and len(driven.starts(self.present.loaded.model, settings.horizon_s, settings.window_s)) > 0
+
     def roll_back(self) -> None:
         """Put the previous model back in force, as a person asked: it was there before and needs no proof.
 

@@ -15,19 +15,18 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mbrl_ros.core.config import Settings
 from mbrl_ros.core.errors import ModelError
-from mbrl_ros.core.layout import X, Y
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.learning.calibration import calibrated, whiten
 from mbrl_ros.learning.driving import find_stretches, usual_speed
-from mbrl_ros.learning.examples import Examples, examples_for, held_out_windows
+from mbrl_ros.learning.examples import Examples, examples_for
+from mbrl_ros.learning.held_out import held_out_errors, held_out_scores
 from mbrl_ros.learning.objective import MultiStep
 from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.models.identification.fit import Fitting, Knowledge
 from mbrl_ros.models.learned import LearnedModel
-from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.models.passport import LoadedModel, Provenance, Uncertainty
-from mbrl_ros.models.starting import history_s, start
+from mbrl_ros.models.starting import history_s
 from mbrl_ros.models.windows import cut_windows
 
 _Model = ParametricModel | LearnedModel
@@ -142,7 +141,8 @@ def adapt(
         consider(_relearned(best, new, old, before, settings, lambda share: tell("residual", 0.2 + 0.8 * share)))
     best, uncertainty = _calibrated(best, new, old, settings)
     tell("done", 1.0)
-    return Adapted(best, _provenance(loaded, uncertainty), before, least, _changed(model, best))
+    provenance = _provenance(loaded, best, uncertainty, new, _training(settings))
+    return Adapted(best, provenance, before, least, _changed(model, best))
 
 
 # -- physics ---------------------------------------------------------------------------------------------------
@@ -262,20 +262,7 @@ def _examples(model: LearnedModel, drives: Sequence[Drive], settings: Adaptation
 
 
 def _errors(model: _Model, new: Sequence[Drive], old: Sequence[Drive], settings: AdaptationSettings) -> Errors:
-    return Errors(*(_held_out_error_m(model, drives, settings) for drives in (new, old)))
-
-
-def _held_out_error_m(model: _Model, drives: Sequence[Drive], settings: AdaptationSettings) -> float:
-    """Mean position error over the horizon on the held-out part of ``drives`` [m]."""
-    stretches = find_stretches(drives, model.delay.detach(), history_s(model), _training(settings))
-    held_out = held_out_windows(stretches.starts.block, 1, _training(settings))[0]
-    driving = stretches.cut(held_out.nonzero()[:, 0].numpy())
-    past = driving.past
-    with torch.no_grad():
-        begin = start(model, driving.states[:, : past + 1], driving.observed, driving.applied[:, :past])
-        predicted = rollout(model, begin, driving.applied[:, past:])[:, 1:]
-    error = predicted[..., [X, Y]] - driving.states[:, past + 1 :][..., [X, Y]]
-    return float(torch.linalg.vector_norm(error, dim=-1).mean())
+    return Errors(*(float(held_out_errors(model, drives, _training(settings)).mean()) for drives in (new, old)))
 
 
 def _training(settings: AdaptationSettings) -> TrainingSettings:
@@ -296,7 +283,14 @@ def _calibrated(
     return model, calibrated(single, both)
 
 
-def _provenance(loaded: LoadedModel, uncertainty: Uncertainty | None) -> Provenance:
+def _provenance(
+    loaded: LoadedModel,
+    adapted: _Model,
+    uncertainty: Uncertainty | None,
+    new: Sequence[Drive],
+    training: TrainingSettings,
+) -> Provenance:
+    """What the passport says; its scores are on the held-out part of the new driving, where the car is now."""
     stated = loaded.passport
     known = {name: record for name, record in stated.parameters.items() if record.std is not None}
     return Provenance(
@@ -304,6 +298,7 @@ def _provenance(loaded: LoadedModel, uncertainty: Uncertainty | None) -> Provena
         split=stated.split,
         std={name: record.std for name, record in known.items() if record.std is not None},
         identifiable={name: bool(record.identifiable) for name, record in known.items()},
+        scores=held_out_scores(adapted, new, training),
         notes=(*stated.notes, f"adapted from {loaded.id}"),
         uncertainty=uncertainty,
     )

@@ -199,7 +199,11 @@ def save(model: SavableModel, folder: str | Path, provenance: Provenance | None 
     Raises:
         ModelError: the model could not be loaded again, or ``folder`` holds something else.
     """
-    text, weights = to_bytes(model, provenance)
+    return write(folder, *to_bytes(model, provenance))
+
+
+def write(folder: str | Path, text: str, weights: bytes) -> str:
+    """Write the two files of a model as they are, and return its id; see `save`."""
     target = require_free(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:

@@ -17,6 +17,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
+from mbrl_ros.bringup.online_adaptation import OnlineAdaptation, OnlineSettings, Standing
 from mbrl_ros.core.config import Settings, read_settings
 from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
@@ -33,6 +34,7 @@ from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.clock import NodeClock
 from mbrl_ros.nodes.shared.messages import state_of, to_seconds
 from mbrl_ros.nodes.shared.model_messages import (
+    adaptation_report,
     error_message,
     model_message,
     trust_message,
@@ -68,12 +70,13 @@ class DynamicsServerSettings(Settings):
     evidence_rate_hz: float = Field(3.0, ge=1.0, le=20.0, description="rate at which the model in force is judged")
     proof: ProofSettings = Field(default_factory=ProofSettings, description="what a new model has to show")
     trust: TrustSettings = Field(default_factory=TrustSettings, description="when the model in force is doubted")
+    adapt: OnlineSettings = Field(default_factory=OnlineSettings, description="adaptation while driving")
 
 
 class DynamicsServerNode:
     """Publishes ``~/model`` and ``~/trust`` (latched), ``~/model_id`` (heartbeat), ``~/prediction_error`` and, where
     somebody looks, ``~/predicted_paths``; services
-    ``~/get_model``, ``~/predict_trajectory``, ``~/load_model`` and ``~/reset_trust``."""
+    ``~/get_model``, ``~/predict_trajectory``, ``~/load_model``, ``~/adapt`` and ``~/reset_trust``."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -90,7 +93,8 @@ class DynamicsServerNode:
         first = read(Path(settings.model)) if settings.model else nominal
         require_same_car(first.loaded, vehicle)
         self._models = ModelInForce(first, nominal, settings.proof, settings.trust, vehicle)
-        self._driven = Driven(max(settings.error_window_s, settings.proof.window_s) + KEPT_BESIDES_S)
+        learned_s = settings.adapt.driving_s if settings.adapt.folder else 0.0
+        self._driven = Driven(max(settings.error_window_s, settings.proof.window_s, learned_s) + KEPT_BESIDES_S)
         self._lock = threading.Lock()
         self._states_seen = 0
         self._frame_id = ""
@@ -111,11 +115,18 @@ class DynamicsServerNode:
         self.node.create_timer(1.0 / settings.trust_rate_hz, self._publish_trust)
         self.node.create_timer(1.0 / settings.evidence_rate_hz, self._on_evidence)
         self.node.create_timer(1.0 / settings.error_rate_hz, self._on_error)
-        self._services = ModelServices(self.node, self._models, self._driving, self._announce)
+        self._adaptation = OnlineAdaptation(
+            settings.adapt, self._models, self._driving, self._announce, self._on_adapted
+        )
+        self._adaptation_diagnostics = diagnostics.Diagnostics(
+            self.node, "adaptation", lambda: adaptation_report(self._adaptation.standing)
+        )
+        self._services = ModelServices(self.node, self._models, self._driving, self._announce, self._adaptation.begin)
 
     def close(self) -> None:
         """Wait for what is under way."""
         self._services.close()
+        self._adaptation.close()
         if self._judging is not None:
             self._judging.join()
 
@@ -148,6 +159,10 @@ class DynamicsServerNode:
     def _driving(self) -> Driven:
         with self._lock:
             return self._driven.copy()
+
+    def _on_adapted(self, standing: Standing) -> None:
+        logger = self.node.get_logger()
+        (logger.error if standing.failed else logger.info)(f"adaptation: {standing.words}")
 
     def _on_error(self) -> None:
         self._error_is_due = True

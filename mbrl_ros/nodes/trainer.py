@@ -13,8 +13,9 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from mbrl_ros.action import Train
+from mbrl_ros.bringup.child import Advanced, Failed
 from mbrl_ros.bringup.training import Training
-from mbrl_ros.bringup.training_process import Event, Failed, Finished, Identified, TrainingProcess
+from mbrl_ros.bringup.training_process import Event, Finished, TrainingProcess
 from mbrl_ros.core.config import Settings
 from mbrl_ros.data.signals import OnBad
 from mbrl_ros.evaluation.fitting import SPLIT
@@ -100,7 +101,7 @@ class TrainerNode:
                 handle.publish_feedback(feedback)
                 values = {"held out": feedback.held_out_score, "remaining [s]": round(feedback.remaining)}
                 self._report = (diagnostics.OK, f"epoch {end.number} of {end.of}", values)
-            elif isinstance(end, Identified):
+            elif isinstance(end, Advanced):
                 self._report = (diagnostics.OK, f"{end.what}: {end.share:.0%}", {})
         result = Train.Result(path=handle.request.out)
         if isinstance(end, Finished):

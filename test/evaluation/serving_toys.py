@@ -26,6 +26,8 @@ UNFIT = ("speed", "rear_axle", "other_car", "truncated", "not_finite", "units", 
 class ScriptedDrive:
     """The simulated car on a wavy line at a given speed, watched as the dynamics server watches."""
 
+    period_s = PERIOD_S
+
     def __init__(self, keep_s: float = 30.0) -> None:
         self.driven = Driven(keep_s)
         self.simulator = Simulator(VEHICLE)

@@ -26,6 +26,7 @@ class Bench:
     def __init__(self) -> None:
         self.node = Node("bench")
         self.received: dict[str, list[tuple[float, Any]]] = {}
+        self.driving: tuple[Any, ...] = ()
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 
@@ -110,6 +111,35 @@ class Car:
         moving = after[after[:, 1] > 0.5]
         if len(moving) > 5:
             assert np.polyfit(moving[:, 0], moving[:, 1], 1)[0] < -2.0, "slowed down too gently for braking"
+
+
+def drive(bench: Bench, scripted: Any, seconds: float, speed: float) -> None:
+    """Drive `serving_toys.ScriptedDrive` on, telling the model server as estimator and gate do."""
+    from ackermann_msgs.msg import AckermannDriveStamped
+    from mbrl_ros.msg import VehicleState
+
+    from mbrl_ros.core.command_gate import Command
+    from mbrl_ros.nodes.dynamics_server import DynamicsServerSettings
+    from mbrl_ros.nodes.shared import quality
+    from mbrl_ros.nodes.shared.messages import drive_message, vehicle_state_message
+
+    if not bench.driving:
+        bench.driving = (
+            bench.node.create_publisher(VehicleState, "/vehicle_state", quality.STATE),
+            bench.node.create_publisher(AckermannDriveStamped, "/drive", quality.STATE),
+        )
+        for publisher in bench.driving:
+            bench.spin_until(lambda p=publisher: p.get_subscription_count() > 0, 20.0, "the server listens")
+    states, sent = bench.driving
+    for _ in range(round(seconds / scripted.period_s)):
+        scripted.drive(scripted.period_s, speed)
+        now_s, truth = scripted.simulator.now_s, scripted.simulator.truth()
+        state = vehicle_state_message(now_s, np.append(truth, 0.0), np.eye(9), "odom", "base_link", "cg")
+        for _ in range(DynamicsServerSettings.model_fields["states_per_kept"].default):
+            states.publish(state)
+        steering, acceleration, wanted = scripted.sent.tolist()
+        sent.publish(drive_message(Command(steering, 3.2, wanted, acceleration, 100.0), now_s))
+        bench.spin_for(0.002)
 
 
 @contextmanager

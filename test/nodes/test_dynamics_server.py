@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from serving_toys import PERIOD_S, UNFIT, ScriptedDrive, learned, unfit
+from serving_toys import UNFIT, ScriptedDrive, learned, unfit
 
 from mbrl_ros.bringup.graph import Graph, NodeSpec, config_file
 from mbrl_ros.core.config import read_settings
@@ -86,32 +86,6 @@ def test_a_request_that_does_not_fit_is_refused_with_the_reason(server):
         assert len(answer.states) == 0
 
 
-def drive(bench, scripted, seconds, speed):
-    """Drive the simulated car on, telling the server as estimator and gate do."""
-    from ackermann_msgs.msg import AckermannDriveStamped
-    from mbrl_ros.msg import VehicleState
-
-    from mbrl_ros.core.command_gate import Command
-    from mbrl_ros.nodes.dynamics_server import DynamicsServerSettings
-    from mbrl_ros.nodes.shared import quality
-    from mbrl_ros.nodes.shared.messages import drive_message, vehicle_state_message
-
-    if not hasattr(bench, "states"):
-        bench.states = bench.node.create_publisher(VehicleState, "/vehicle_state", quality.STATE)
-        bench.sent = bench.node.create_publisher(AckermannDriveStamped, "/drive", quality.STATE)
-        for publisher in (bench.states, bench.sent):
-            bench.spin_until(lambda p=publisher: p.get_subscription_count() > 0, 20.0, "the server listens")
-    for _ in range(round(seconds / PERIOD_S)):
-        scripted.drive(PERIOD_S, speed)
-        now_s, truth = scripted.simulator.now_s, scripted.simulator.truth()
-        state = vehicle_state_message(now_s, np.append(truth, 0.0), np.eye(9), "odom", "base_link", "cg")
-        for _ in range(DynamicsServerSettings.model_fields["states_per_kept"].default):
-            bench.states.publish(state)
-        steering, acceleration, wanted = scripted.sent.tolist()
-        bench.sent.publish(drive_message(Command(steering, 3.2, wanted, acceleration, 100.0), now_s))
-        bench.spin_for(0.002)
-
-
 def test_swaps_to_a_valid_model_refuses_unfit_ones_and_rolls_back(server):
     bench, folder = server
     first = get(bench).info.model_id
@@ -133,6 +107,7 @@ def test_swaps_to_a_valid_model_refuses_unfit_ones_and_rolls_back(server):
 
 
 def test_once_driven_only_a_model_that_proves_itself_takes_over_and_memory_is_that_of_the_driving(server):
+    from harness import drive
     from mbrl_ros.msg import ModelTrust
 
     bench, folder = server
@@ -168,6 +143,13 @@ def test_once_driven_only_a_model_that_proves_itself_takes_over_and_memory_is_th
     nominal = get(bench, bench.latest("/dynamics_server/trust").nominal_id)
     assert (nominal.success, nominal.info.kind) == (True, "kinematic_bicycle")
     assert nominal.info.model_id != get(bench).info.model_id == car.id
+
+
+def test_adaptation_is_off_unless_there_is_a_folder_for_it(server):
+    from std_srvs.srv import Trigger
+
+    answer = server[0].call(Trigger, "/dynamics_server/adapt", Trigger.Request())
+    assert (answer.success, answer.message) == (False, "adaptation is off; set adapt.folder")
 
 
 def quality_of(role):

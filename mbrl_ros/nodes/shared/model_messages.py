@@ -8,6 +8,7 @@ import math
 import numpy as np
 import torch
 
+from mbrl_ros.bringup import online_adaptation
 from mbrl_ros.core.errors import ModelError
 from mbrl_ros.core.layout import STATE
 from mbrl_ros.core.trust import TrustLevel
@@ -102,6 +103,11 @@ def trust_report(models: ModelInForce, error: PredictionError | None) -> diagnos
         values |= {f"position error at {horizon:g} s [m]": f"{metres:.3f}" for horizon, metres in pairs}
     words = f"{standing.model_id} in force" + (f", {standing.level.name}: {standing.reason}" if standing.reason else "")
     return _LEVELS[standing.level], words, values
+
+
+def adaptation_report(standing: online_adaptation.Standing) -> diagnostics.Report:
+    """What diagnostics say of the adaptation under way, or of the last one."""
+    return diagnostics.WARN if standing.failed else diagnostics.OK, standing.words, {"running": standing.running}
 
 
 def requested(request: PredictTrajectory.Request, model: DynamicsModel, driven: Driven) -> Batch:

@@ -1,4 +1,4 @@
-"""The dynamics server's services: its models handed out, asked, exchanged, and trusted again."""
+"""The dynamics server's services: its models handed out, asked, exchanged, adapted, and trusted again."""
 
 from __future__ import annotations
 
@@ -18,24 +18,32 @@ from mbrl_ros.srv import GetModel, LoadModel, PredictTrajectory
 
 
 class ModelServices:
-    """``~/get_model``, ``~/predict_trajectory``, ``~/load_model`` and ``~/reset_trust``, in a thread of their own.
+    """``~/get_model``, ``~/predict_trajectory``, ``~/load_model``, ``~/adapt`` and ``~/reset_trust``, in a thread of
+    their own.
 
     Args:
         node: the dynamics server.
         models: what it serves.
         driving: called for a copy of the last driving.
         announce: called, in the services' thread, when another model has come into force, or another trust in it.
+        adapt: called to begin an adaptation; answers what was begun, in a sentence.
     """
 
     def __init__(
-        self, node: Node, models: ModelInForce, driving: Callable[[], Driven], announce: Callable[[], None]
+        self,
+        node: Node,
+        models: ModelInForce,
+        driving: Callable[[], Driven],
+        announce: Callable[[], None],
+        adapt: Callable[[], str],
     ) -> None:
-        self._node, self._models, self._driving, self._announce = node, models, driving, announce
+        self._node, self._models, self._driving, self._announce, self._adapt = node, models, driving, announce, adapt
         self._clock = NodeClock(node)
         self._thread = ServiceThread(node)
         self._thread.offer(GetModel, "~/get_model", self._on_get_model)
         self._thread.offer(PredictTrajectory, "~/predict_trajectory", self._on_predict)
         self._thread.offer(LoadModel, "~/load_model", self._on_load_model)
+        self._thread.offer(Trigger, "~/adapt", self._on_adapt)
         self._thread.offer(Trigger, "~/reset_trust", self._on_reset_trust)
         self._thread.start()
 
@@ -75,6 +83,14 @@ class ModelServices:
             response.message = str(error)
             self._node.get_logger().error(f"model refused, {self._models.present.id} stays in force: {error}")
         response.info = model_message(self._models.present, self._clock.now_s())
+        return response
+
+    def _on_adapt(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Begin; how it goes and what became of it is in the diagnostics and in the log."""
+        try:
+            response.success, response.message = True, self._adapt()
+        except MbrlError as error:
+            response.success, response.message = False, str(error)
         return response
 
     def _on_reset_trust(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
