@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mbrl_ros.core.errors import ConfigError
 
@@ -20,6 +20,8 @@ class NodeSpec:
         executable: module in mbrl_ros.nodes, and the name ``ros2 run mbrl_ros`` knows it by.
         parameters: ROS parameters by name.
         remappings: topic names from the node's own to the graph's.
+        name: of the node, where it is another one than the executable's; more than one node may run an executable.
+        dispensable: whether the others go on when it ends.
         lifecycle: whether it is a managed node (it starts itself where its ``autostart`` parameter says so).
     """
 
@@ -27,11 +29,18 @@ class NodeSpec:
     parameters: Mapping[str, Any]
     remappings: Mapping[str, str] = field(default_factory=dict)
     lifecycle: bool = False
+    name: str = ""
+    dispensable: bool = False
+
+    @property
+    def node(self) -> str:
+        """Name of the node."""
+        return self.name or self.executable
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Processes that live and die together: when one ends, the others are stopped."""
+    """Processes that live and die together: when one that is not dispensable ends, the others are stopped."""
 
     nodes: tuple[NodeSpec, ...]
 
@@ -49,6 +58,9 @@ class DriveOptions:
     track: str = option("demo", "a name in config/tracks, or the path of a CSV file")
     planner: str = option("mppi_f1tenth", "a name in config/planners, or the path of a YAML file")
     model: str = option("", "folder of the model to plan with; empty: the vehicle's nominal kinematic bicycle")
+    shadow: str = option(
+        "", "a planner that watches and never commands: its name, such as mppi, or as for planner; empty: none"
+    )
     seed: int = option(0, "seed of every random generator")
     require_engage: bool = option(True, "whether an operator must call /command_gate/engage before the car moves")
     use_sim_time: bool = option(False, "take time from /clock")
@@ -118,9 +130,20 @@ def config_file(kind: str, name: str, suffix: str) -> str:
 
 
 def vehicle_graph(options: DriveOptions) -> Graph:
-    """Estimator, model server, planner and gate on a real car's topics."""
+    """Estimator, model server, planner and gate on a real car's topics, and a planner in shadow mode where asked."""
     vehicle = config_file("vehicles", options.vehicle, ".yaml")
     common = {"use_sim_time": options.use_sim_time, "vehicle": vehicle}
+    planner = NodeSpec(
+        "planner",
+        {
+            **common,
+            "config": config_file("planners", options.planner, ".yaml"),
+            "track": config_file("tracks", options.track, ".csv"),
+            "seed": options.seed,
+            "autostart": True,
+        },
+        lifecycle=True,
+    )
     return Graph(
         (
             NodeSpec(
@@ -130,19 +153,20 @@ def vehicle_graph(options: DriveOptions) -> Graph:
             ),
             NodeSpec("state_estimator", common),
             NodeSpec("dynamics_server", {**common, "model": options.model}),
-            NodeSpec(
-                "planner",
-                {
-                    **common,
-                    "config": config_file("planners", options.planner, ".yaml"),
-                    "track": config_file("tracks", options.track, ".csv"),
-                    "seed": options.seed,
-                    "autostart": True,
-                },
-                lifecycle=True,
-            ),
+            planner,
+            *((_shadow(options.shadow, planner),) if options.shadow else ()),
         )
     )
+
+
+def _shadow(wanted: str, planner: NodeSpec) -> NodeSpec:
+    """``planner`` once more, in shadow mode: another planner by its name, or with another file."""
+    from mbrl_ros.planning.settings import PlannerName  # torch comes with it: graphs without a shadow do without
+
+    by_name = wanted in get_args(PlannerName)
+    other = {"planner": wanted} if by_name else {"config": config_file("planners", wanted, ".yaml")}
+    parameters = {**planner.parameters, **other, "shadow": True}
+    return replace(planner, parameters=parameters, name="shadow_planner", dispensable=True)
 
 
 def simulation_graph(options: SimulationOptions) -> Graph:

@@ -25,7 +25,7 @@ from mbrl_ros.bringup.graph import PACKAGE, Graph, NodeSpec
 class Ended:
     """A process that ended by itself."""
 
-    executable: str
+    node: str
     status: int
     log: Path
 
@@ -53,7 +53,7 @@ class Processes:
         self._log_folder.mkdir(parents=True, exist_ok=True)
         try:
             for spec in self._graph.nodes:
-                self._processes[spec.executable] = self._start(spec)
+                self._processes[spec.node] = self._start(spec)
         except BaseException:
             self.stop()
             raise
@@ -64,26 +64,33 @@ class Processes:
     ) -> None:
         self.stop()
 
-    def pid(self, executable: str) -> int:
+    def pid(self, node: str) -> int:
         """Process id of a node."""
-        return self._processes[executable].pid
+        return self._processes[node].pid
 
-    def log(self, executable: str) -> Path:
+    def log(self, node: str) -> Path:
         """File with the output of a node."""
-        return self._log_folder / f"{executable}.log"
+        return self._log_folder / f"{node}.log"
 
     def ended(self) -> Ended | None:
-        """The first process that ended by itself, or None while all run."""
-        for name, process in self._processes.items():
-            if (status := process.poll()) is not None:
-                return Ended(name, status, self.log(name))
-        return None
+        """The first process that ended by itself and that the others need, or None while all of these run."""
+        return next(self._all_ended(dispensable=False), None)
+
+    def lost(self) -> list[Ended]:
+        """Processes that ended by themselves, without the others."""
+        return list(self._all_ended(dispensable=True))
+
+    def _all_ended(self, dispensable: bool) -> Iterator[Ended]:
+        for spec in self._graph.nodes:
+            status = self._processes[spec.node].poll()
+            if spec.dispensable == dispensable and status is not None:
+                yield Ended(spec.node, status, self.log(spec.node))
 
     def stop(self, patience_s: float = 5.0) -> dict[str, int]:
         """Interrupt the nodes, planner and gate while the car still listens; kill what does not end in time.
 
         Returns:
-            Exit status by executable; negative for a signal that ended it.
+            Exit status by node; negative for a signal that ended it.
         """
         with _undisturbed():
             for name in reversed(self._processes):
@@ -101,9 +108,10 @@ class Processes:
         return {name: process.wait() for name, process in self._processes.items()}
 
     def _start(self, spec: NodeSpec) -> subprocess.Popen[bytes]:
-        parameters = Path(self._scratch.name) / f"{spec.executable}.yaml"
-        parameters.write_text(yaml.safe_dump({spec.executable: {"ros__parameters": dict(spec.parameters)}}))
-        remappings = [word for pair in spec.remappings.items() for word in ("-r", ":=".join(pair))]
+        parameters = Path(self._scratch.name) / f"{spec.node}.yaml"
+        parameters.write_text(yaml.safe_dump({spec.node: {"ros__parameters": dict(spec.parameters)}}))
+        renamed = {"__node": spec.name} if spec.name else {}
+        remappings = [word for pair in {**spec.remappings, **renamed}.items() for word in ("-r", ":=".join(pair))]
         command = [
             sys.executable,
             "-m",
@@ -113,7 +121,7 @@ class Processes:
             str(parameters),
             *remappings,
         ]
-        with self.log(spec.executable).open("wb") as output:
+        with self.log(spec.node).open("wb") as output:
             return subprocess.Popen(
                 command,
                 env=self._environment,

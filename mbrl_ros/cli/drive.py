@@ -37,6 +37,7 @@ from mbrl_ros.planning.settings import RacingPlannerSettings
 
 if TYPE_CHECKING:
     from mbrl_ros.cli.drive_monitor import DriveMonitor
+    from mbrl_ros.msg import PlannerAgreement
 
 _HELP = {name: text for name, (_, text) in help_of(SimulationOptions).items()}
 _REFRESH_S = 0.1
@@ -62,6 +63,7 @@ def drive(
     track: Annotated[str, typer.Option(help=_HELP["track"])] = "demo",
     planner: Annotated[str, typer.Option(help=_HELP["planner"])] = "mppi_f1tenth",
     model: Annotated[str, typer.Option(help=_HELP["model"])] = "",
+    shadow: Annotated[str, typer.Option(help=_HELP["shadow"])] = "",
     plant: Annotated[str, typer.Option(help=_HELP["plant"])] = "",
     laps: Annotated[int, typer.Option(min=1, help="laps to complete")] = 3,
     seed: Annotated[int, typer.Option(min=0, help=_HELP["seed"])] = 0,
@@ -82,6 +84,7 @@ def drive(
         track=track,
         planner=planner,
         model=model,
+        shadow=shadow,
         plant=plant,
         seed=seed,
         real_time_factor=real_time_factor,
@@ -148,6 +151,8 @@ def run_drive(
                 elif (still_s := stall.seconds(log)) > (patience_s if log.solve_times_s else STARTUP_S):
                     failure = _why_stalled(still_s, monitor, log_folder)
             monitor.finish()
+            for line in _of_the_shadow(monitor, processes):
+                console.print(line, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         failure = "interrupted"
     return Outcome(log.summary(), log, failure)
@@ -213,11 +218,28 @@ def _live_table(monitor: DriveMonitor, laps: int, elapsed_s: float) -> Group:
         table.add_row("planner", f"{status.planner}, {status.backend}, {status.iterations} iterations per plan")
         table.add_row("solve", f"{1e3 * status.solve_time:.1f} ms, {status.missed_deadlines} late")
         table.add_row("model", status.model_id)
+    if monitor.latest.agreement is not None:
+        table.add_row("shadow", in_words(monitor.latest.agreement))
     table.add_row("control cycles in their slot", shown(100 * log.control_rate_kept, 1, " %"))
     for name, (message, values) in sorted(monitor.latest.diagnostics.items()):
         clamps = {key: value for key, value in values.items() if key.startswith("clamped") and value != "0"}
         table.add_row(name, message + (f" {clamps}" if clamps else ""))
     return Group(table)
+
+
+def in_words(agreement: PlannerAgreement) -> str:
+    """How far a planner in shadow mode agrees with the one that drives."""
+    return (
+        f"{agreement.planner} differs by {agreement.steering_rms:.4f} rad and {agreement.acceleration_rms:.2f} m/s^2 "
+        f"(RMS of {agreement.commands} commands)"
+    )
+
+
+def _of_the_shadow(monitor: DriveMonitor, processes: Processes) -> list[str]:
+    """What is to be said, after a drive, of the planner in shadow mode."""
+    agreement = monitor.latest.agreement
+    lost = [f"[yellow]{escape(why_ended(ended, began=True))}[/]" for ended in processes.lost()]
+    return [*([f"shadow: {in_words(agreement)}"] if agreement is not None else []), *lost]
 
 
 def imported(module: str) -> Any:
@@ -255,6 +277,6 @@ def why_ended(ended: Ended, *, began: bool, count: int = 3) -> str:
     words = ended.log.read_text(errors="replace").strip()
     fatal = re.search(r"\[FATAL\].*?\]: (.+)", words)
     if ended.status == REFUSED and fatal is not None and not began:
-        raise ConfigError(f"{ended.executable}: {fatal[1]}")
+        raise ConfigError(f"{ended.node}: {fatal[1]}")
     last = " | ".join(words.splitlines()[-count:]) or "it said nothing"
-    return f"{ended.executable} ended with status {ended.status}: {last}"
+    return f"{ended.node} ended with status {ended.status}: {last}"

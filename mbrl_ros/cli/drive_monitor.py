@@ -20,7 +20,7 @@ from mbrl_ros.core.lap import Lap
 from mbrl_ros.core.layout import STATE
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.evaluation.drive_log import DriveLog
-from mbrl_ros.msg import ModelInfo, PlannedTrajectory, PlannerStatus, VehicleState
+from mbrl_ros.msg import ModelInfo, PlannedTrajectory, PlannerAgreement, PlannerStatus, VehicleState
 from mbrl_ros.nodes.shared import quality
 from mbrl_ros.nodes.shared.messages import state_of, to_seconds, yaw_of
 
@@ -35,6 +35,9 @@ TOPICS: dict[str, tuple[Any, Any]] = {
     "/pose_fix": (PoseWithCovarianceStamped, quality.SENSOR),
     "/planner/status": (PlannerStatus, quality.STATE),
     "/planner/plan": (PlannedTrajectory, quality.STATE),
+    "/shadow_planner/status": (PlannerStatus, quality.STATE),
+    "/shadow_planner/plan": (PlannedTrajectory, quality.STATE),
+    "/shadow_planner/agreement": (PlannerAgreement, quality.STATE),
     "/dynamics_server/model": (ModelInfo, quality.LATCHED),
     "/diagnostics": (DiagnosticArray, quality.STATE),
 }
@@ -47,6 +50,8 @@ class Latest:
 
     speed_mps: float = 0.0
     status: PlannerStatus | None = None
+    agreement: PlannerAgreement | None = None
+    """Of a planner in shadow mode."""
     diagnostics: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
     """What diagnostics say that are not OK."""
@@ -74,6 +79,7 @@ class DriveMonitor:
             "/ground_truth": self._on_truth,
             "/vehicle_state": self._on_estimate,
             "/planner/status": self._on_status,
+            "/shadow_planner/agreement": self._on_agreement,
             "/diagnostics": self._on_diagnostics,
         }
 
@@ -133,6 +139,9 @@ class DriveMonitor:
     def _on_status(self, message: PlannerStatus) -> None:
         self.latest.status = message
         self.log.solve_times_s.append(message.solve_time)
+
+    def _on_agreement(self, message: PlannerAgreement) -> None:
+        self.latest.agreement = message
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -18,7 +18,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def launch_description(options: type, graph_of: Callable[[Any], Graph]) -> LaunchDescription:
-    """Launch arguments from an options class, and its graph's nodes; when one ends, all are stopped.
+    """Launch arguments from an options class, and its graph's nodes; when one ends that is needed, all are stopped.
 
     Args:
         options: options class of bringup.graph.
@@ -30,8 +30,10 @@ def launch_description(options: type, graph_of: Callable[[Any], Graph]) -> Launc
         given = {
             name: _parse(name, context.launch_configurations[name], default) for name, (default, _) in arguments.items()
         }
-        nodes = [_node(spec) for spec in graph_of(options(**given)).nodes]
-        return [RegisterEventHandler(_when_one_ends(nodes)), *nodes]
+        specs = graph_of(options(**given)).nodes
+        nodes = [_node(spec) for spec in specs]
+        needed = [node for node, spec in zip(nodes, specs, strict=True) if not spec.dispensable]
+        return [RegisterEventHandler(_when_one_ends(needed)), *nodes]
 
     return LaunchDescription(
         [
@@ -49,7 +51,7 @@ def _node(spec: NodeSpec) -> Node:
     return kind(
         package=PACKAGE,
         executable=spec.executable,
-        name=spec.executable,
+        name=spec.node,
         namespace="",
         parameters=[dict(spec.parameters)],
         remappings=list(spec.remappings.items()),

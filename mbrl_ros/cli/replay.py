@@ -123,7 +123,7 @@ def _run(options: ReplayOptions, log_folder: Path, console: Console) -> tuple[li
                 time.sleep(_REFRESH_S)
                 monitor.check()
                 live.update(_live_table(monitor.errors, monitor.said, time.monotonic() - begun_s))
-            if (ended.executable, ended.status) != (_PLAYER, 0):
+            if (ended.node, ended.status) != (_PLAYER, 0):
                 failure = why_ended(ended, began=bool(monitor.errors))
         except KeyboardInterrupt:
             failure = "interrupted"

@@ -6,10 +6,12 @@ import sys
 import threading
 import time
 
+import numpy as np
 import torch
 from ackermann_msgs.msg import AckermannDriveStamped
 from pydantic import Field
 
+from mbrl_ros.core.command_gate import Command
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.track import Track
@@ -24,6 +26,7 @@ from mbrl_ros.nodes.shared.messages import drive_message, state_of, to_seconds
 from mbrl_ros.nodes.shared.plan_publisher import PlanPublisher
 from mbrl_ros.nodes.shared.planner_source import PlannerSource
 from mbrl_ros.nodes.shared.run import run
+from mbrl_ros.nodes.shared.shadow import Shadow
 from mbrl_ros.planning.control_loop import ControlLoop
 from mbrl_ros.planning.planner import Planner, PlanningError, Problem
 from mbrl_ros.planning.racing import racing_planner
@@ -36,6 +39,8 @@ class PlannerSettings(RacingPlannerSettings):
     vehicle: str = Field(description="path of the vehicle's YAML")
     track: str = Field(description="path of the track's CSV")
     seed: int = Field(0, ge=0, description="seed of the sampling")
+    shadow: bool = Field(False, description="plan beside whoever drives, and never command")
+    shadow_window_s: float = Field(10.0, gt=0.0, le=120.0, description="driving that ~/agreement is taken over [s]")
     autostart: bool = Field(False, description="configure and activate without a lifecycle manager")
     model_server: str = Field("/dynamics_server", description="node that serves the model")
     startup_timeout_s: float = Field(60.0, gt=0.0, description="longest wait for the model when configuring [s]")
@@ -45,8 +50,8 @@ class PlannerSettings(RacingPlannerSettings):
 
 
 class PlannerNode:
-    """Subscribes ``/vehicle_state``, ``/drive`` and the model server's heartbeat and trust; publishes ``~/command`` and
-    what a `PlanPublisher` tells."""
+    """Subscribes ``/vehicle_state``, ``/drive`` and the model server's heartbeat and trust; publishes ``~/command``, or
+    ``~/agreement`` in shadow mode, and what a `PlanPublisher` tells."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -65,7 +70,10 @@ class PlannerNode:
         self._lock = threading.Lock()
         self._solver = Worker("solver", self._solve)
         self._last_now_s = 0.0
-        self._command = self.node.create_publisher(AckermannDriveStamped, "~/command", quality.COMMAND)
+        self._shadow = Shadow(self.node, settings.shadow_window_s) if settings.shadow else None
+        self._command = (
+            None if settings.shadow else self.node.create_publisher(AckermannDriveStamped, "~/command", quality.COMMAND)
+        )
         self._told = PlanPublisher(self.node, settings.odom_frame, settings.candidates_rate_hz)
         self._diagnostics = diagnostics.Diagnostics(self.node, "planning", self._report)
         self.node.create_subscription(VehicleState, "/vehicle_state", self._on_state, quality.STATE)
@@ -97,7 +105,11 @@ class PlannerNode:
         self.active = False
         self._solver.stop()
         for _ in range(self.settings.loop.stop_commands):
-            self._command.publish(drive_message(self.loop.stop(), self.clock.now_s()))
+            self._send(self.loop.stop(), self.clock.now_s())
+
+    def _send(self, command: Command, now_s: float) -> None:
+        if self._command is not None:
+            self._command.publish(drive_message(command, now_s))
 
     def _begin_anew(self) -> None:
         self.loop.reset()
@@ -123,9 +135,13 @@ class PlannerNode:
                 self.loop.counters[f"state in frame '{message.header.frame_id}'"] += 1
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
-        drive = message.drive
+        stamp_s, drive = to_seconds(message.header.stamp), message.drive
         with self._lock:
-            self.loop.sent(to_seconds(message.header.stamp), drive.steering_angle, drive.acceleration)
+            self.loop.sent(stamp_s, drive.steering_angle, drive.acceleration)
+            plan, planner = self.loop.followed, self._planning_with
+        if self._shadow is not None and plan is not None and planner is not None:
+            sent = np.array([drive.steering_angle, drive.acceleration])
+            self._shadow.compare(stamp_s, sent, plan, planner.kind)
 
     def _on_tick(self) -> None:
         if not self.active:
@@ -135,7 +151,7 @@ class PlannerNode:
         with self._lock:
             self.loop.fault, self.loop.speed_cap_mps = self.source.fault(receipt_s), self.source.speed_cap_mps
             command = self.loop.command(now_s, receipt_s)
-        self._command.publish(drive_message(command, now_s))
+        self._send(command, now_s)
         self._solver.wake()
         self._diagnostics.publish_on_change()
 

@@ -115,6 +115,11 @@ class ControlLoop:
         """A command really went to the car, as the gate let it through."""
         self._commands.append(stamp_s, np.array([steering_angle, acceleration]))
 
+    @property
+    def followed(self) -> ControlSequence | None:
+        """The plan that commands are read from, or None while the car is stopped."""
+        return None if self.reason else self.plan
+
     def problem(self) -> Problem | None:
         """What to solve next, or None while there is no state newer than the last one solved for."""
         if self._state is None or self._stamp_s <= self._planned_stamp_s:

@@ -85,7 +85,7 @@ class Car:
 
         def fast() -> bool:
             ended = self.processes.ended()
-            assert ended is None, f"{ended.executable} ended: {ended.log.read_text()[-2000:]}"
+            assert ended is None, f"{ended.node} ended: {ended.log.read_text()[-2000:]}"
             return (
                 self.bench.count("/ground_truth") > 0
                 and self.bench.latest("/ground_truth").twist.twist.linear.x > speed

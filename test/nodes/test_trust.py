@@ -96,7 +96,7 @@ class Driver:
     def until(self, condition, what, timeout_s=90.0):
         def holds():
             ended = self.processes.ended()
-            assert ended is None, f"{ended.executable} ended: {ended.log.read_text()[-2000:]}"
+            assert ended is None, f"{ended.node} ended: {ended.log.read_text()[-2000:]}"
             return self.trust() is not None and condition(self.trust())
 
         self.bench.spin_until(holds, timeout_s, what)
