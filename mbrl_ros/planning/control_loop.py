@@ -16,10 +16,11 @@ from mbrl_ros.core.command_gate import Command
 from mbrl_ros.core.config import Settings
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
-from mbrl_ros.core.layout import ACTIONS, DRIVE_COMMAND, STATE, STEERING_COMMAND, VX
+from mbrl_ros.core.layout import ACTIONS, DRIVE_COMMAND, STATE, STEERING_COMMAND, VX, X, Y
 from mbrl_ros.core.state_history import StateHistory
 from mbrl_ros.core.vehicle import Limits
 from mbrl_ros.planning.planner import HISTORY_S, Problem
+from mbrl_ros.planning.seen_obstacles import SeenObstacles
 
 
 class LoopSettings(Settings):
@@ -43,6 +44,9 @@ class LoopSettings(Settings):
         le=5.0,
         description="how far ahead in the plan the commanded speed is read, for cars that follow speed",
     )
+    obstacle_timeout_s: PositiveFloat = Field(
+        default=0.5, le=60.0, description="longest that obstacles are kept away from while none are heard of, by stamp"
+    )
     stop_commands: NonNegativeInt = Field(default=10, description="stop commands sent when planning ends")
 
 
@@ -52,12 +56,14 @@ class ControlLoop:
     Args:
         limits: of the car.
         settings: timeouts.
+        obstacles: most that the task takes.
     """
 
-    def __init__(self, limits: Limits, settings: LoopSettings) -> None:
+    def __init__(self, limits: Limits, settings: LoopSettings, obstacles: int = 0) -> None:
         self.limits = limits
         self.settings = settings
         self.counters: Counter[str] = Counter()
+        self.seen = SeenObstacles(settings.obstacle_timeout_s, settings.future_tolerance_s, obstacles, self.counters)
         self.reason = "no state yet"
         self.fault = ""
         """A sentence while something outside of states and plans forbids driving; the car is stopped meanwhile."""
@@ -80,6 +86,7 @@ class ControlLoop:
         # What was driven was driven by commands that were sent up to a delay earlier.
         self._commands = CommandHistory(np.zeros(len(ACTIONS["acceleration"])), keep_s=HISTORY_S + 2.0)
         self._driven = StateHistory(HISTORY_S)
+        self.seen.forget()
 
     def observe(self, state: np.ndarray, stamp_s: float, now_s: float, receipt_s: float) -> str:
         """Take a state in; returns why it was refused, or an empty string.
@@ -125,7 +132,10 @@ class ControlLoop:
         if self._state is None or self._stamp_s <= self._planned_stamp_s:
             return None
         self._planned_stamp_s = self._stamp_s
-        return Problem(self._state, self._stamp_s, self._commands.copy(), self._driven.copy(), self.speed_cap_mps)
+        obstacles = self.seen.present(self._stamp_s, self._state[[X, Y]])
+        return Problem(
+            self._state, self._stamp_s, self._commands.copy(), self._driven.copy(), self.speed_cap_mps, obstacles
+        )
 
     def adopt(self, plan: ControlSequence, solve_time_s: float) -> None:
         """Follow ``plan`` from now on."""

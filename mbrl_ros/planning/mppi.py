@@ -13,7 +13,7 @@ from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory, delayed
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import STATE
-from mbrl_ros.core.tasks.task import SpeedCapped, Task
+from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import Held
@@ -21,7 +21,7 @@ from mbrl_ros.planning.cem import CrossEntropy
 from mbrl_ros.planning.members import EachMember, risk
 from mbrl_ros.planning.mppi_settings import MPPISettings, standard_deviations
 from mbrl_ros.planning.path_integral import Drawn, PathIntegral, Update
-from mbrl_ros.planning.planner import PlanningError, Problem
+from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.prior import Prior
 from mbrl_ros.planning.rollouts import Backend, Rollouts
 from mbrl_ros.planning.sampler import Distribution, Sampler, shifted
@@ -119,10 +119,10 @@ class MPPI:
         """The sequence to follow from the problem's stamp on.
 
         Raises:
-            PlanningError: no rollout has a finite cost, there is a speed cap that the task knows nothing of, or there
-                are more proposals than samples to look at them.
+            PlanningError: no rollout has a finite cost, the task cannot heed a speed cap or obstacles, or there are
+                more proposals than samples to look at them.
         """
-        self._cap_speed(problem.speed_cap_mps)
+        heed(self.task, problem)
         prior = self._proposals(problem)
         with torch.inference_mode(), _threads(self.settings.threads):
             return self._plan(problem, prior)
@@ -231,12 +231,6 @@ class MPPI:
         if self._previous is None or not self._kept.shape[-1]:
             return self._kept
         return shifted(self._kept, (stamp_s - self._previous.stamp_s) / self.settings.dt_s)
-
-    def _cap_speed(self, cap_mps: float) -> None:
-        if isinstance(self.task, SpeedCapped):
-            self.task.cap_speed(cap_mps)
-        elif cap_mps < math.inf:
-            raise PlanningError(f"{type(self.task).__name__} knows no speed cap, {cap_mps:g} m/s cannot be kept")
 
     def _past(self, stamp_s: float, commands: CommandHistory) -> torch.Tensor:
         """[P, A] commands sent before ``stamp_s`` that may still act, in steps of the plan."""

@@ -12,6 +12,8 @@ from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.errors import MbrlError
 from mbrl_ros.core.state_history import StateHistory
+from mbrl_ros.core.tasks.obstacles import Obstacle
+from mbrl_ros.core.tasks.task import Avoiding, SpeedCapped, Task
 
 HISTORY_S = 5.0
 """Driving before the present that planners are told of [s]; models with memory may ask for no more."""
@@ -31,6 +33,7 @@ class Problem:
         commands: as sent up to now; the planner's own copy.
         driven: states up to ``state``, for models with memory; may be empty. The planner's own copy.
         speed_cap_mps: no faster than this, infinite where there is no cap.
+        obstacles: what to keep away from.
     """
 
     state: np.ndarray
@@ -38,6 +41,23 @@ class Problem:
     commands: CommandHistory
     driven: StateHistory = field(default_factory=StateHistory)
     speed_cap_mps: float = math.inf
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+def heed(task: Task, problem: Problem) -> None:
+    """Tell ``task`` how fast the car may drive and what is in its way; every planner does so before it plans.
+
+    Raises:
+        PlanningError: there is a speed cap or an obstacle that the task knows nothing of.
+    """
+    if isinstance(task, SpeedCapped):
+        task.cap_speed(problem.speed_cap_mps)
+    elif problem.speed_cap_mps < math.inf:
+        raise PlanningError(f"{type(task).__name__} knows no speed cap, {problem.speed_cap_mps:g} m/s cannot be kept")
+    if isinstance(task, Avoiding):
+        task.set_obstacles(problem.obstacles)
+    elif problem.obstacles:
+        raise PlanningError(f"{type(task).__name__} knows no obstacles, {len(problem.obstacles)} cannot be avoided")
 
 
 class Planner(Protocol):

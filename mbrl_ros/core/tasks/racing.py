@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from mbrl_ros.core.config import Settings
+from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import ACCELERATION, ACTIONS, VX, VY, YAW, YAW_RATE, DriveCommand
 from mbrl_ros.core.speed_profile import SpeedProfile, speed_profile
+from mbrl_ros.core.tasks.obstacles import Obstacle, ObstacleField
 from mbrl_ros.core.tasks.task import (
     ActuatorUse,
     action_bounds,
@@ -60,6 +63,12 @@ class RacingSettings(Settings):
         default=0.1, description="penalty per second at full change of steering asked for, or full jerk"
     )
     boundary_margin: PositiveFloat = Field(default=0.5, description="distance to keep from the edges, in car widths")
+    obstacles: int = Field(
+        default=0,
+        ge=0,
+        le=32,
+        description="most obstacles at a time, avoided as edges are; each costs time in every rollout",
+    )
     acceleration_limit_mps2: PositiveFloat = Field(
         le=100.0, description="largest total acceleration that the tyres shall give: (vx yaw_rate, longitudinal)"
     )
@@ -86,7 +95,8 @@ class RacingTask(torch.nn.Module):
 
     The car's side is half its width from its reference point; ``boundary`` is a smooth wall that begins
     ``boundary_margin`` before an edge and a smooth step at the edge. ``slip`` limits ``|(vx yaw_rate, acceleration)|``,
-    which a kinematic model has no other way to know, and the slip angle of the body.
+    which a kinematic model has no other way to know, and the slip angle of the body. Where the settings allow
+    obstacles there is one more term, of the same shape as that of the edges, from the car's outline to each of them.
 
     Args:
         track: the track.
@@ -97,7 +107,7 @@ class RacingTask(torch.nn.Module):
         dtype: of states and rewards.
     """
 
-    term_names = ("progress", "lateral", "heading", "boundary", "speed", "slip", "effort", "rate")
+    term_names: tuple[str, ...] = ("progress", "lateral", "heading", "boundary", "speed", "slip", "effort", "rate")
 
     progress_weight: torch.Tensor
     lateral_weight: torch.Tensor
@@ -133,6 +143,9 @@ class RacingTask(torch.nn.Module):
         self._track, self._limits = track, vehicle.limits
         self.grid = TrackGrid(track, profile=self._allowed_speed(settings), dtype=dtype)
         self.actuators = ActuatorUse(vehicle.limits, dt, dtype)
+        self.obstacles = ObstacleField(settings.obstacles, vehicle, dtype) if settings.obstacles else None
+        if self.obstacles is not None:
+            self.term_names = (*self.term_names, "obstacles")
         register_scalars(self, _scalars(settings), dtype)
         register_scalars(self, {"speed_cap": math.inf}, dtype)
         register_scalars(self, {"car_width": vehicle.width_m, "top_speed": vehicle.limits.speed_mps}, dtype)
@@ -141,7 +154,14 @@ class RacingTask(torch.nn.Module):
         self.register_buffer("action_high", torch.tensor(high, dtype=dtype))
 
     def configure(self, settings: RacingSettings) -> None:
-        """Use other settings from now on, without building anything anew."""
+        """Use other settings from now on, without building anything anew.
+
+        Raises:
+            ConfigError: they allow another number of obstacles.
+        """
+        allowed = self.obstacles.capacity if self.obstacles is not None else 0
+        if settings.obstacles != allowed:
+            raise ConfigError(f"field 'obstacles' is {allowed} and cannot change; build a new task")
         fill_scalars(self, _scalars(settings))
         self.grid.set_profile(self._allowed_speed(settings))
 
@@ -149,6 +169,17 @@ class RacingTask(torch.nn.Module):
         """Allow no more than ``cap_mps`` anywhere from now on, infinite for no cap; nothing is built anew."""
         if float(self.speed_cap) != max(cap_mps, _SLOWEST_CAP_MPS):
             fill_scalars(self, {"speed_cap": max(cap_mps, _SLOWEST_CAP_MPS)})
+
+    def set_obstacles(self, obstacles: Sequence[Obstacle]) -> None:
+        """Keep away from these and no others from now on; nothing is built anew.
+
+        Raises:
+            ConfigError: there are more than the settings allow.
+        """
+        if self.obstacles is not None:
+            self.obstacles.set(obstacles)
+        elif obstacles:
+            raise ConfigError(f"{len(obstacles)} obstacles, field 'obstacles' allows none; raise it")
 
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Lowest and highest action, [A] each."""
@@ -168,12 +199,14 @@ class RacingTask(torch.nn.Module):
             "progress": self.progress_weight * along / self.top_speed,
             "lateral": -self.lateral_weight * (place.lateral / half_width) ** 2,
             "heading": -self.heading_weight * angle_error_squared(error),
-            "boundary": -self._boundary(place),
+            "boundary": -self._walls(self._clearances(place)),
             "speed": -self.speed_weight * too_fast**2,
             "slip": -self.slip_weight * self._slip(after),
             "effort": -self.effort_weight * self.actuators.effort(after),
             "rate": -self.rate_weight * self.actuators.rate(state, action, after),
         }
+        if self.obstacles is not None:
+            rates["obstacles"] = -self._walls(self.obstacles.clearances(after))
         return {name: rate * self.dt for name, rate in rates.items()}
 
     def reward(self, state: torch.Tensor, action: torch.Tensor, next_state: torch.Tensor) -> torch.Tensor:
@@ -185,15 +218,15 @@ class RacingTask(torch.nn.Module):
         left, right = self._clearances(self.grid(held_finite(state)[..., :2]))
         return torch.minimum(left, right) < 0
 
-    def _clearances(self, place: TrackPoint) -> tuple[torch.Tensor, torch.Tensor]:
+    def _clearances(self, place: TrackPoint) -> list[torch.Tensor]:
         """Distance [m] from the car's sides to the left and to the right edge, negative beyond."""
         side = self.car_width / 2
-        return place.width_left - place.lateral - side, place.width_right + place.lateral - side
+        return [place.width_left - place.lateral - side, place.width_right + place.lateral - side]
 
-    def _boundary(self, place: TrackPoint) -> torch.Tensor:
-        """[...] penalty per second: a wall on either side, and a step at each edge."""
-        penalty = torch.zeros_like(place.lateral)
-        for clearance in self._clearances(place):
+    def _walls(self, clearances: list[torch.Tensor]) -> torch.Tensor:
+        """[...] penalty per second: a wall before each of the things so far away, and a step where it is met."""
+        penalty = torch.zeros_like(clearances[0])
+        for clearance in clearances:
             used = 1 - clearance / (self.boundary_margin * self.car_width)  # 0 at the margin, 1 on the edge
             wall = self.boundary_weight * excess(used, _SOFTNESS) ** 2
             penalty = penalty + wall + self.crossing_weight * torch.sigmoid((used - 1) / _SOFTNESS)
@@ -220,5 +253,5 @@ class RacingTask(torch.nn.Module):
 
 
 def _scalars(settings: RacingSettings) -> dict[str, float]:
-    """What is used as a number; the allowed speed goes into the grid."""
-    return settings.model_dump(exclude={"speed_limit_mps", "approach_acceleration_mps2"})
+    """What is used as a number in rewards; the allowed speed goes into the grid."""
+    return settings.model_dump(exclude={"speed_limit_mps", "approach_acceleration_mps2", "obstacles"})

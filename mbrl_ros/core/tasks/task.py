@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 
 from mbrl_ros.core.layout import ACCELERATION, STEERING_ANGLE, STEERING_COMMAND, DriveCommand, Layout
+from mbrl_ros.core.tasks.obstacles import Obstacle
 from mbrl_ros.core.vehicle import Limits
 
 LARGEST = 1e6
@@ -55,6 +56,15 @@ class SpeedCapped(Protocol):
 
     def cap_speed(self, cap_mps: float) -> None:
         """No faster than ``cap_mps`` from now on; infinite for no cap."""
+        ...
+
+
+@runtime_checkable
+class Avoiding(Protocol):
+    """A task that can be told what is in the way."""
+
+    def set_obstacles(self, obstacles: Sequence[Obstacle]) -> None:
+        """Keep away from these and no others from now on."""
         ...
 
 

@@ -1,0 +1,114 @@
+"""Obstacles that a task keeps the car away from: circles and boxes, as many as wanted up to a fixed number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import torch
+
+from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.layout import YAW, X, Y
+from mbrl_ros.core.vehicle import Vehicle
+
+_AWAY_M = 1e4  # where obstacles lie that are not there
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A box whose corners are rounded by a radius beyond it; without extent it is a circle, without a radius a box.
+
+    Args:
+        x_m, y_m: centre in the frame of states and track [m].
+        radius_m: of a circle, or of the rounding [m].
+        yaw_rad: direction of the box's length [rad].
+        length_m, width_m: of the box, without the rounding [m].
+
+    Raises:
+        ConfigError: a number is not finite, or a size is negative.
+    """
+
+    x_m: float
+    y_m: float
+    radius_m: float = 0.0
+    yaw_rad: float = 0.0
+    length_m: float = 0.0
+    width_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in astuple(self)):
+            raise ConfigError(f"an obstacle is not finite: {self}")
+        if min(self.radius_m, self.length_m, self.width_m) < 0.0:
+            raise ConfigError(f"an obstacle has a negative size: {self}")
+
+
+class ObstacleField(torch.nn.Module):
+    """The obstacles that there are at present, as tensors of a fixed shape: new ones recompile nothing.
+
+    The car is a row of circles as wide as itself. Its reference point is taken for its middle.
+
+    Args:
+        capacity: N, most obstacles.
+        vehicle: the car.
+        dtype: of states and distances.
+    """
+
+    centre: torch.Tensor
+    direction: torch.Tensor
+    half_size: torch.Tensor
+    radius: torch.Tensor
+
+    def __init__(self, capacity: int, vehicle: Vehicle, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self._half_width = vehicle.width_m / 2
+        circles = max(math.ceil(vehicle.length_m / vehicle.width_m - 1e-9), 1)
+        reach = (vehicle.length_m - vehicle.width_m) / 2
+        self._offsets = [reach * (2 * k / (circles - 1) - 1) for k in range(circles)] if circles > 1 else [0.0]
+        for name in ("centre", "direction", "half_size"):
+            self.register_buffer(name, torch.zeros(capacity, 2, dtype=dtype))
+        self.register_buffer("radius", torch.zeros(capacity, dtype=dtype))
+        self._present: tuple[Obstacle, ...] | None = None
+        self.set([])
+
+    def set(self, obstacles: Sequence[Obstacle]) -> None:
+        """These and no others from now on, in place.
+
+        Raises:
+            ConfigError: there are more than ``capacity``.
+        """
+        if len(obstacles) > self.capacity:
+            raise ConfigError(f"{len(obstacles)} obstacles, field 'obstacles' allows {self.capacity}; raise it")
+        if tuple(obstacles) == self._present:
+            return  # tensors that were written to are converted again by whoever compiled with them
+        self._present = tuple(obstacles)
+        away = Obstacle(_AWAY_M, _AWAY_M)
+        every = [*obstacles, *[away] * (self.capacity - len(obstacles))]
+        self.centre.copy_(torch.tensor([[o.x_m, o.y_m] for o in every]))
+        self.direction.copy_(torch.tensor([[math.cos(o.yaw_rad), math.sin(o.yaw_rad)] for o in every]))
+        self.half_size.copy_(torch.tensor([[o.length_m / 2, o.width_m / 2] for o in every]))
+        self.radius.copy_(torch.tensor([o.radius_m for o in every]))
+
+    def clearances(self, state: torch.Tensor) -> list[torch.Tensor]:
+        """[...] distance [m] from the car's outline to each of the N obstacles, negative inside; states [..., 8]."""
+        ahead = torch.cos(state[..., YAW]), torch.sin(state[..., YAW])
+        middles = [(state[..., X] + o * ahead[0], state[..., Y] + o * ahead[1]) for o in self._offsets]
+        return [self._nearest(middles, number) - self._half_width for number in range(self.capacity)]
+
+    def _nearest(self, points: list[tuple[torch.Tensor, torch.Tensor]], number: int) -> torch.Tensor:
+        distances = [self._distance(x, y, number) for x, y in points]
+        nearest = distances[0]
+        for distance in distances[1:]:
+            nearest = torch.minimum(nearest, distance)
+        return nearest
+
+    def _distance(self, x: torch.Tensor, y: torch.Tensor, number: int) -> torch.Tensor:
+        """[...] signed distance [m] of points to one obstacle."""
+        dx, dy = x - self.centre[number, 0], y - self.centre[number, 1]
+        cos, sin = self.direction[number, 0], self.direction[number, 1]
+        along = torch.abs(cos * dx + sin * dy) - self.half_size[number, 0]
+        across = torch.abs(cos * dy - sin * dx) - self.half_size[number, 1]
+        outside = torch.sqrt(along.clamp_min(0) ** 2 + across.clamp_min(0) ** 2 + 1e-12)
+        inside = torch.maximum(along, across).clamp_max(0)
+        return outside + inside - self.radius[number]

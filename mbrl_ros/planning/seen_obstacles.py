@@ -1,0 +1,55 @@
+"""Which obstacles are still there: the newest ones heard of, unless they are too old, and the nearest of too many."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from mbrl_ros.core.tasks.obstacles import Obstacle
+
+
+class SeenObstacles:
+    """Keeps what was seen last; each message replaces the one before.
+
+    Args:
+        timeout_s: longest that they count after their stamp [s].
+        future_tolerance_s: how far a stamp may lie ahead of the clock [s].
+        capacity: most that the task takes; of more, the nearest to the car count.
+        counters: what is dropped is counted here.
+    """
+
+    def __init__(self, timeout_s: float, future_tolerance_s: float, capacity: int, counters: Counter[str]) -> None:
+        self._timeout_s, self._future_tolerance_s, self._capacity = timeout_s, future_tolerance_s, capacity
+        self._counters = counters
+        self.forget()
+
+    def forget(self) -> None:
+        """There is nothing in the way any more."""
+        self._obstacles: tuple[Obstacle, ...] = ()
+        self._stamp_s = -math.inf
+
+    def observe(self, obstacles: Sequence[Obstacle], stamp_s: float, now_s: float) -> None:
+        """Take in all obstacles that were seen at ``stamp_s`` [s], in the frame of states."""
+        if stamp_s > now_s + self._future_tolerance_s:
+            self._counters["obstacles in the future"] += 1
+        elif stamp_s < self._stamp_s:
+            self._counters["obstacles backward"] += 1
+        elif now_s - stamp_s > self._timeout_s:
+            self._counters["obstacles stale"] += 1
+        else:
+            self._obstacles, self._stamp_s = tuple(obstacles), stamp_s
+
+    def present(self, now_s: float, position: np.ndarray) -> tuple[Obstacle, ...]:
+        """At most as many as the task takes, seen lately, the nearest to ``position`` [2] [m] in the order given."""
+        if self._obstacles and now_s - self._stamp_s > self._timeout_s:
+            self._counters["obstacles stale"] += 1
+            self._obstacles = ()
+        if len(self._obstacles) <= self._capacity:
+            return self._obstacles
+        self._counters["cycles with obstacles left out"] += 1
+        distances = [math.hypot(o.x_m - position[0], o.y_m - position[1]) for o in self._obstacles]
+        nearest = sorted(np.argsort(distances, kind="stable")[: self._capacity])
+        return tuple(self._obstacles[number] for number in nearest)

@@ -1,0 +1,49 @@
+"""Which obstacles count."""
+
+from collections import Counter
+
+import numpy as np
+
+from mbrl_ros.core.tasks.obstacles import Obstacle
+from mbrl_ros.planning.seen_obstacles import SeenObstacles
+
+HERE = np.zeros(2)
+NEAR, FAR, FARTHEST = (Obstacle(x, 0.0, radius_m=0.1) for x in (1.0, -2.0, 5.0))
+
+
+def seen(capacity=3):
+    counters = Counter()
+    return SeenObstacles(0.5, 0.02, capacity, counters), counters
+
+
+def test_the_newest_message_counts_and_an_empty_one_clears():
+    subject, counters = seen()
+    assert subject.present(0.0, HERE) == ()
+    subject.observe([NEAR, FAR], 1.0, 1.05)
+    assert subject.present(1.1, HERE) == (NEAR, FAR)
+    subject.observe([FARTHEST], 1.2, 1.25)
+    assert subject.present(1.3, HERE) == (FARTHEST,)
+    subject.observe([], 1.4, 1.4)
+    assert subject.present(1.4, HERE) == ()
+    assert not counters
+
+
+def test_what_is_stale_backward_or_in_the_future_is_dropped_and_counted():
+    subject, counters = seen()
+    subject.observe([NEAR], 1.0, 1.0)
+    subject.observe([FAR], 0.9, 1.0)
+    subject.observe([FAR], 1.1, 1.0)
+    assert subject.present(1.5, HERE) == (NEAR,)
+    assert subject.present(1.51, HERE) == ()
+    assert subject.present(1.6, HERE) == ()
+    subject.observe([FAR], 1.2, 1.8)
+    assert subject.present(1.8, HERE) == ()
+    assert counters == {"obstacles backward": 1, "obstacles in the future": 1, "obstacles stale": 2}
+
+
+def test_of_too_many_the_nearest_count():
+    subject, counters = seen(capacity=2)
+    subject.observe([FARTHEST, FAR, NEAR], 1.0, 1.0)
+    assert subject.present(1.0, HERE) == (FAR, NEAR)
+    assert subject.present(1.0, np.array([4.0, 0.0])) == (FARTHEST, NEAR)
+    assert counters == {"cycles with obstacles left out": 2}
