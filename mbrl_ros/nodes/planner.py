@@ -23,6 +23,7 @@ from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.clock import NodeClock
 from mbrl_ros.nodes.shared.lifecycle import Lifecycle
 from mbrl_ros.nodes.shared.messages import drive_message, state_of, to_seconds
+from mbrl_ros.nodes.shared.obstacle_listener import ObstacleListener
 from mbrl_ros.nodes.shared.plan_publisher import PlanPublisher
 from mbrl_ros.nodes.shared.planner_source import PlannerSource
 from mbrl_ros.nodes.shared.run import run
@@ -50,8 +51,8 @@ class PlannerSettings(RacingPlannerSettings):
 
 
 class PlannerNode:
-    """Subscribes ``/vehicle_state``, ``/drive`` and the model server's heartbeat and trust; publishes ``~/command``, or
-    ``~/agreement`` in shadow mode, and what a `PlanPublisher` tells."""
+    """Subscribes ``/vehicle_state``, ``/drive``, ``~/obstacles`` and the model server's heartbeat and trust; publishes
+    ``~/command``, or ``~/agreement`` in shadow mode, and what a `PlanPublisher` tells."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -62,7 +63,7 @@ class PlannerNode:
         self.settings = settings = parameters.declare(self.node, PlannerSettings, dynamic=("planner",))
         self.vehicle = read_settings(settings.vehicle, Vehicle)
         self.track = Track.from_csv(settings.track)
-        self.loop = ControlLoop(self.vehicle.limits, settings.loop)
+        self.loop = ControlLoop(self.vehicle.limits, settings.loop, settings.task.obstacles)
         server = settings.model_server, settings.startup_timeout_s, settings.server_timeout_s
         self.source = PlannerSource(self.node, self.clock, *server, self._make, settings.planner)
         self.active = False
@@ -78,6 +79,7 @@ class PlannerNode:
         self._diagnostics = diagnostics.Diagnostics(self.node, "planning", self._report)
         self.node.create_subscription(VehicleState, "/vehicle_state", self._on_state, quality.STATE)
         self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.SENT)
+        self._obstacles = ObstacleListener(self.node, self.clock, settings.odom_frame, self.loop, self._lock)
         self.node.create_timer(1.0 / settings.loop.control_rate_hz, self._on_tick)
         parameters.on_change(self.node, PlannerSettings, lambda changed: self.source.choose(changed.planner))
         if settings.autostart:

@@ -160,6 +160,8 @@ def _unfit(model: DynamicsModel, base: object, task: Task) -> str:
     instead = "the fused kernels; use mppi.backend: compiled"
     if not isinstance(task, RacingTask):
         return f"{type(task).__name__} is no task of {instead}"
+    if task.obstacles is not None:
+        return f"a task with obstacles is none of {instead}"
     if not isinstance(base, ParametricModel) or base.config.drive != "acceleration":
         return f"a {model.kind} model on something else than physics that takes accelerations is none of {instead}"
     if isinstance(model, LearnedModel):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mbrl_ros.core.delay import delayed
+from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
 from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import build, build_for
@@ -248,7 +249,7 @@ def test_a_position_off_every_map_is_held_inside(kinematic, start):
     assert kinematic.update(guess_at(start)).effective_size >= 0.0
 
 
-def test_what_the_kernels_do_not_know_is_refused_with_the_way_out(vehicle, race):
+def test_what_the_kernels_do_not_know_is_refused_with_the_way_out(vehicle, track, race):
     shapes = (SPLINE, SPLINE)
     with pytest.raises(UnfitError, match=r"physics that takes accelerations .* use mppi\.backend: compiled"):
         KernelProblem(build("kinematic_bicycle", dt=DT, drive="speed"), race, shapes)
@@ -263,6 +264,9 @@ def test_what_the_kernels_do_not_know_is_refused_with_the_way_out(vehicle, race)
         KernelProblem(large, race, shapes)
     with pytest.raises(UnfitError, match="int is no task"):
         KernelProblem(MODELS["kinematic"](vehicle), 3, shapes)
+    cluttered = RacingTask(track, vehicle, RacingSettings(acceleration_limit_mps2=5.5, obstacles=2), dt=DT)
+    with pytest.raises(UnfitError, match="a task with obstacles"):
+        KernelProblem(MODELS["kinematic"](vehicle), cluttered, shapes)
 
 
 def test_without_cupy_the_reason_and_the_remedy_are_said(monkeypatch):
