@@ -14,6 +14,7 @@ from mbrl_ros.core.files import write_whole
 from mbrl_ros.core.layout import VX, X, Y
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.data.bag import TRACK
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.closed_loop import ClosedLoop
@@ -86,7 +87,7 @@ def drive(
     simulator = Simulator(course.vehicle, seed=seed, start_s=_START_S)
     simulator.set_friction_scale(friction * course.vehicle.plant.friction_scale)
     estimator = StateEstimator.for_vehicle(course.vehicle)
-    with BagWriter(bag) as writer:
+    with BagWriter(bag, about={TRACK: course.track.name}) as writer:
         loop = ClosedLoop(
             course.vehicle, course.track, simulator, estimator, planner, settings.loop, DriveRecorder(writer)
         )

@@ -29,6 +29,7 @@ from mbrl_ros.core.lap import Lap
 from mbrl_ros.core.layout import X, Y
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.data.bag import TRACK
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.evaluation.drive_log import DriveLog, DriveSummary
 from mbrl_ros.models import passport
@@ -128,7 +129,8 @@ def run_drive(
     started_s = time.monotonic()
     stall, patience_s = Stall(), patience_s / min(options.real_time_factor, 1.0)
     failure = ""
-    writer = BagWriter(record) if record is not None else None
+    driven_on = str(Path(options.track).resolve()) if Path(options.track).is_file() else options.track
+    writer = BagWriter(record, about={TRACK: driven_on}) if record is not None else None
 
     def announce(lap: Lap) -> None:
         console.print(f"lap {len(log.laps)}: {lap.time_s:.2f} s, exits {lap.exits}")

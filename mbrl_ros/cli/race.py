@@ -90,7 +90,7 @@ def run_race(entrant: Entrant, vehicle: str, planner: str, plant: str, laps: int
     car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle).with_plant(plant, "--plant")
     settings = read_settings(config_file("planners", planner, ".yaml"), RacingPlannerSettings)
     where = Track.from_csv(config_file("tracks", entrant.track, ".csv"))
-    planning = racing_planner(settings, _model(entrant.model, car), car, where, entrant.seed)
+    planning = racing_planner(settings, loaded_model(entrant.model, car), car, where, entrant.seed)
     planning.warm_up()
     loop = ClosedLoop(
         car, where, Simulator(car, seed=entrant.seed), StateEstimator.for_vehicle(car), planning, settings.loop
@@ -98,7 +98,13 @@ def run_race(entrant: Entrant, vehicle: str, planner: str, plant: str, laps: int
     return loop.run(laps, timeout_s)
 
 
-def _model(name: str, vehicle: Vehicle) -> LoadedModel:
+def loaded_model(name: str, vehicle: Vehicle) -> LoadedModel:
+    """The model in the folder ``name``, or one of that kind with the vehicle's nominal parameters.
+
+    Raises:
+        ConfigError: it is neither.
+        ModelError: the folder's model cannot be used.
+    """
     if name in KINDS:
         nominal = build_for(vehicle, name, dt=0.02)
         return passport.from_bytes(*passport.to_bytes(nominal))

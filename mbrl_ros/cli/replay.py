@@ -1,4 +1,4 @@
-"""`mbrl replay`: the model server on a recording that is being played, watched live."""
+"""`mbrl replay`: the model server on a recording that is being played, watched live; or a planner in its shadow."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mbrl_ros.bringup.graph import ReplayOptions, config_file, help_of, replay_g
 from mbrl_ros.bringup.processes import Processes
 from mbrl_ros.cli.drive import imported, new_log_folder, why_ended
 from mbrl_ros.cli.figures import JsonFile, write_figures
+from mbrl_ros.cli.replay_planner import ShadowOptions, replay_planner
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data.playback import playback
@@ -51,6 +52,26 @@ def replay(
         list[str] | None, typer.Option(help="quantity=/topic, for a recording without /vehicle_state; may be repeated")
     ] = None,
     log_folder: Annotated[Path | None, typer.Option(help="folder for the nodes' output")] = None,
+    planner: Annotated[
+        str,
+        typer.Option(
+            help="plan beside the driver, without nodes: name in config/planners, path, or a planner such as "
+            "mppi, with the file mppi_f1tenth"
+        ),
+    ] = "",
+    track: Annotated[
+        str, typer.Option(help="for --planner: name in config/tracks or path; empty: what the recording names")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="for --planner: seed of its sampling")] = 0,
+    start: Annotated[float, typer.Option(min=0.0, help="for --planner: begin so far into the recording, in s")] = 0.0,
+    end: Annotated[
+        float | None, typer.Option(min=0.0, help="for --planner: end so far into it, in s", show_default="at its end")
+    ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="for --planner: time between plans in s", show_default="a control period"),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="for --planner: folder for a report with pictures")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Play a recording to the model server, which compares its predictions with what then happened.
@@ -58,10 +79,24 @@ def replay(
     Real nodes in separate processes over DDS, on the recording's own time: what `ros2 launch mbrl_ros
     replay.launch.py bag:=BAG` starts. rviz2 -d config/rviz/mbrl.rviz shows predicted beside driven paths.
 
+    With --planner a planner plans all along from the recorded states and commands, in this process and as fast as it
+    can, and nothing of it is driven: how far it agrees with the driver is printed. The same recording, settings and
+    seed give the same --json to the byte.
+
     Exit status: 0 when the recording was played to its end and compared, 1 when not.
 
     Example: mbrl replay bags/fast_lap --model models/genesis --vehicle bmw_320i --real-time-factor 2
+
+    Example: mbrl replay runs/first --planner mppi_f1tenth --report out --json shadow.json
     """
+    beside = ShadowOptions(bag, planner, model, vehicle, track, tuple(topic or ()), estimate, seed, start, end, every)
+    if planner:
+        if real_time_factor != 1.0 or log_folder is not None:
+            raise typer.BadParameter("--real-time-factor and --log-folder are of nodes; --planner starts none")
+        replay_planner(beside, report, json_file)
+        return
+    if (track, seed, start, end, every, report) != ("", 0, 0.0, None, None, None):
+        raise typer.BadParameter("--track, --seed, --start, --end, --every and --report are for --planner")
     told = playback(bag, TopicMapping.parse(topic or []), estimate=estimate)
     if model:
         car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import yaml
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
@@ -15,6 +16,9 @@ from rosbags.typesys.store import Typestore
 from mbrl_ros.core.errors import DataError
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".zstd", ".bag")
+
+TRACK = "track"
+"""Under which name a recording says what it was driven on: a name in config/tracks, or the path of a CSV file."""
 
 _ACKERMANN = {
     "ackermann_msgs/msg/AckermannDrive": (
@@ -101,3 +105,18 @@ def source_hash(path: str | Path) -> str:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def about(path: str | Path) -> dict[str, str]:
+    """What the recording in the folder ``path`` says of itself, its ``custom_data``; empty where it says nothing.
+
+    Raises:
+        DataError: its metadata cannot be read.
+    """
+    file = require_recording(path) / "metadata.yaml"
+    if not file.is_file():
+        return {}
+    try:
+        return dict(yaml.safe_load(file.read_text())["rosbag2_bagfile_information"].get("custom_data") or {})
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: is no recording's metadata ({error}); recreate it with 'ros2 bag reindex'") from error

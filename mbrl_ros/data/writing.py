@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -29,12 +29,15 @@ class BagWriter:
     Args:
         path: the folder to make.
         types: definitions of the messages; by default ``message_types``.
+        about: what the recording says of itself, read back by `data.bag.about`.
 
     Raises:
         DataError: something is there already.
     """
 
-    def __init__(self, path: str | Path, types: Typestore | None = None) -> None:
+    def __init__(
+        self, path: str | Path, types: Typestore | None = None, about: Mapping[str, str] | None = None
+    ) -> None:
         self.path = Path(path)
         self.types = types or message_types()
         if self.path.exists():
@@ -42,6 +45,8 @@ class BagWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._partial = Path(tempfile.mkdtemp(".partial", f".{self.path.name}.", dir=self.path.parent))
         self._writer = Writer(self._partial / self.path.name, version=_VERSION, storage_plugin=StoragePlugin.MCAP)
+        for key, value in (about or {}).items():
+            self._writer.set_custom_data(key, value)
         self._connections: dict[str, Connection] = {}
         self._writer.open()
 

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from mbrl_ros.cli.main import app, main
 
-RANDOM = {"adapt", "demo", "drive", "evaluate", "fit", "improve", "race", "track generate", "train"}
+RANDOM = {"adapt", "demo", "drive", "evaluate", "fit", "improve", "race", "replay", "track generate", "train"}
 
 
 def leaves(command, path=()):
@@ -48,6 +48,7 @@ def test_a_seed_is_not_negative(name):
         "evaluate": ["--bag", "x"],
         "fit": ["x", "--out", "y"],
         "improve": ["--out", "x"],
+        "replay": ["x"],
         "track generate": ["x.csv"],
         "train": ["x", "y", "--out", "z"],
     }

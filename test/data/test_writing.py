@@ -7,7 +7,7 @@ from rosbags.highlevel import AnyReader
 
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.data import messages, read_drive
-from mbrl_ros.data.bag import message_types
+from mbrl_ros.data.bag import about, message_types
 from mbrl_ros.data.writing import BagWriter
 
 
@@ -106,3 +106,15 @@ def test_unknown_and_changing_types(tmp_path):
     with pytest.raises(DataError, match="carries ackermann_msgs"):
         writer.write("/x", "nav_msgs/msg/Odometry", messages.odometry(2, np.zeros(8)), 2)
     writer.close()
+
+
+def test_a_recording_says_what_it_is_of(course, tmp_path):
+    write(tmp_path / "silent", course.own().records)
+    assert about(tmp_path / "silent") == {}
+    with BagWriter(tmp_path / "run", about={"track": "demo"}) as writer:
+        for r in course.records:
+            writer.write(r.topic, r.msgtype, r.message, r.received_ns)
+    assert about(tmp_path / "run") == {"track": "demo"}
+    (tmp_path / "run" / "metadata.yaml").write_text("nothing")
+    with pytest.raises(DataError, match="is no recording's metadata"):
+        about(tmp_path / "run")

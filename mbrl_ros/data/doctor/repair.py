@@ -13,7 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from mbrl_ros.core.errors import DataError
-from mbrl_ros.data.bag import message_types, open_bag
+from mbrl_ros.data.bag import about, message_types, open_bag
 from mbrl_ros.data.doctor.examine import Diagnosis
 from mbrl_ros.data.doctor.fields import velocity_paths
 from mbrl_ros.data.doctor.repairs import Add, Drop, Repair, Scale, Shift, StampByReceipt, TurnTwist
@@ -47,7 +47,7 @@ def write_repaired(diagnosis: Diagnosis, target: str | Path) -> tuple[str, ...]:
     with open_bag(source) as reader:
         if not reader.is2:
             raise DataError(f"{source}: a ROS 1 bag; convert it first ('rosbags-convert --src {source} --dst FOLDER')")
-        writer = BagWriter(target, _all_types(reader))
+        writer = BagWriter(target, _all_types(reader), about(source))
         try:
             with writer:
                 left_out = _copy(reader, writer, repairs)
