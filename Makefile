@@ -7,7 +7,7 @@
 help:
 	@echo "make setup      virtual environment: ROS 2 from wheels, or what a sourced ROS 2 lacks"
 	@echo "make build      messages and links to the sources"
-	@echo "make demo       simulated car: drive, record, fit, drive again, report"
+	@echo "make demo       simulated car: drive, record, fit, drive, learn, drive, report"
 	@echo "make test       all tests"
 	@echo "make lint       style, formatting and types"
 	@echo "make format     put the sources into the house style"

@@ -15,30 +15,18 @@ from typing import Any, Literal
 import numpy as np
 
 from mbrl_ros.bringup.course import Course, drive
-from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.core.config import read_settings
+from mbrl_ros.bringup.newcomer import HELD_OUT, HORIZON_S, errors_of, proven, read_for, recipe_for, trained
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.files import write_whole
 from mbrl_ros.core.recording import Drive
-from mbrl_ros.core.vehicle import Vehicle
-from mbrl_ros.data import read_drive
 from mbrl_ros.data.doctor import examine
-from mbrl_ros.evaluation import proof
-from mbrl_ros.evaluation.comparison import BagComparison, compare
+from mbrl_ros.evaluation.comparison import compare
 from mbrl_ros.evaluation.fitting import training_bag, training_parts
-from mbrl_ros.evaluation.open_loop import position_errors
 from mbrl_ros.learning.adaptation import adapt
-from mbrl_ros.learning.recipe import Recipe
-from mbrl_ros.learning.training import Progress, train
+from mbrl_ros.learning.training import Progress
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel
-
-HELD_OUT = "time:0.67"
-"""A third of each drive is not learned from: there the newcomer has its proof, and there its limit is earned."""
-
-HORIZON_S = 1.0
-"""Of the predictions by which models are judged."""
 
 LARGEST_STEP = 1.25
 """By which the limit changes at most from one round to the next, upwards or downwards."""
@@ -183,7 +171,7 @@ class Improvement:
         figures = drive(self.course, model, limit, friction, self.bag(number), number)
         newest = self._driven(number)
         whole = compare({"model": model}, [newest], split="all", horizons_s=(HORIZON_S,))[0]
-        error_m = float(np.mean(errors_of(whole)))
+        error_m = float(np.mean(errors_of(whole, "model")))
         laps, exits = tuple(figures["lap_times_s"]), figures["exits"]
         done = Round(self.arm.name, number, stage, model.id, limit, friction, laps, exits, error_m, limit)
         if stage != "drive":
@@ -202,29 +190,15 @@ class Improvement:
 
     def _proven(self, done: Round, model: LoadedModel, newcomer: LoadedModel, newest: Drive) -> Round:
         """With the newcomer, or with the model in force where that predicts the newest held-out driving better."""
-        both = {"model": model, "newcomer": newcomer}
-        compared = compare(both, [newest], split=HELD_OUT, horizons_s=(HORIZON_S,))[0]
-        present, proven = (errors_of(compared, name) for name in both)
-        was, now = (float(np.sqrt(np.mean(errors**2))) for errors in (present, proven))
-        accepted = proof.holds(now, was, proof.ProofSettings().tolerance)
-        limit = earned_limit(done.limit_mps2, proven if accepted else present, self.course.margin_m, done.exits)
-        verdict = "takes over from" if accepted else "is refused, being worse than"
-        words = f"{newcomer.id} ({now:.3f} m) {verdict} {model.id} ({was:.3f} m)"
-        return replace(done, next_limit_mps2=limit, accepted=accepted, swap=words)
+        proof = proven(model, newcomer, newest)
+        limit = earned_limit(done.limit_mps2, proof.errors_m, self.course.margin_m, done.exits)
+        return replace(done, next_limit_mps2=limit, accepted=proof.accepted, swap=proof.words)
 
     def _trained(self, number: int) -> LoadedModel:
         """From every recording so far, but for the held-out part of each."""
-        folder = self.folder / f"model_{number}"
-        parts = training_parts([self._driven(k) for k in range(number + 1)], HELD_OUT)
-        trained = train(
-            parts,
-            recipe_for(self.arm, self.course.vehicle, self.course.seed),
-            folder.with_name(f"{folder.name}-training"),
-            self._progress,
-        )
-        bags = tuple(training_bag(part) for part in parts)
-        passport.save(trained.model, folder, replace(trained.provenance, bags=bags, split=HELD_OUT))
-        return passport.load(folder)
+        recipe = recipe_for(self.arm.recipe, self.course.vehicle, self.course.seed, self.arm.physics)
+        drives = [self._driven(k) for k in range(number + 1)]
+        return trained(drives, recipe, self.folder / f"model_{number}", self._progress)
 
     def _adapted(self, number: int, model: LoadedModel) -> LoadedModel:
         """From the newest recording but for its held-out part, with all the others replayed."""
@@ -237,8 +211,7 @@ class Improvement:
         return passport.load(folder)
 
     def _driven(self, number: int) -> Drive:
-        rate_hz = 1 / self.course.planner.dt_s  # a learned model's step is the planner's
-        return read_drive(self.bag(number), rate_hz=rate_hz, mean_commands=True)
+        return read_for(self.bag(number), self.course.planner.dt_s)
 
     def _require_healthy(self, bag: Path) -> None:
         faults = [finding for finding in examine(bag).findings if finding.severity == "error"]
@@ -254,20 +227,3 @@ class Improvement:
             return None
         stated: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Round(**{**stated, "lap_times_s": tuple(stated["lap_times_s"])})
-
-
-def recipe_for(arm: Arm, vehicle: Vehicle, seed: int) -> Recipe:
-    """The arm's recipe, its physics beginning with the vehicle's nominal parameters."""
-    recipe = read_settings(config_file("training", arm.recipe, ".yaml"), Recipe)
-    seeded = recipe.training.model_copy(update={"seed": seed})
-    physics = arm.physics or recipe.physics
-    nominal = build_for(vehicle, physics, dt=1.0).values() if physics else {}
-    begun = recipe.identification.model_copy(update={"parameters": nominal})
-    return recipe.model_copy(update={"physics": physics, "training": seeded, "identification": begun})
-
-
-def errors_of(compared: BagComparison, name: str = "model") -> np.ndarray:
-    """[N] position errors after `HORIZON_S` [m]; infinite where a prediction was not finite."""
-    step = round(HORIZON_S / compared.windows.dt)
-    errors = position_errors(compared.predicted[name], compared.windows)[:, step]
-    return errors[~np.isnan(errors)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,9 +79,8 @@ def train(
 
 def train_with_bars(console: Console, training: Training, group: Group = ALONE) -> Outcome | None:
     """`run_training`, with bars while it runs and its scores and notes afterwards; Ctrl-C keeps the best so far."""
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with StopOnSignal() as stop, Bars(*columns, console=console, transient=True) as bars:
-        outcome = run_training(training, replace(_shown(bars), stop=stop), group)
+    with StopOnSignal() as stop, training_bars(console) as shown:
+        outcome = run_training(training, replace(shown, stop=stop), group)
     if outcome is not None:
         stated = outcome.model.passport
         if stated.scores:
@@ -99,6 +100,14 @@ def figures(trained: LoadedModel) -> dict[str, Any]:
         "scores": [score.model_dump() for score in stated.scores],
         "notes": list(stated.notes),
     }
+
+
+@contextmanager
+def training_bars(console: Console) -> Iterator[Progress]:
+    """Bars that a training shows itself on."""
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Bars(*columns, console=console, transient=True) as bars:
+        yield _shown(bars)
 
 
 def _shown(bars: Bars) -> Progress:

@@ -1,4 +1,4 @@
-"""The report of driving before and after a fit: a table and pictures in one HTML file."""
+"""The report of drives with one model after the other: a table and pictures in one HTML file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ Row = tuple[str, Sequence[str]]
 
 
 def write_drive_report(
-    folder: Path, title: str, columns: Sequence[str], rows: Sequence[Row], pictures: Mapping[str, Figure]
+    folder: Path,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    pictures: Mapping[str, Figure],
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write ``folder/report.html`` and a PNG per picture; the path of the former.
 
@@ -26,6 +31,7 @@ def write_drive_report(
         columns: names of the drives.
         rows: figures of the drives.
         pictures: by caption; the file is named after it.
+        notes: sentences below the table.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = {}
@@ -35,7 +41,7 @@ def write_drive_report(
         loader=PackageLoader("mbrl_ros.evaluation", "."), autoescape=True, undefined=StrictUndefined
     )
     page = environment.get_template("drive_report.html.j2").render(
-        title=title, columns=columns, rows=rows, images=images
+        title=title, columns=columns, rows=rows, images=images, notes=notes
     )
     path = folder / "report.html"
     write_whole(path, page)

@@ -1,22 +1,30 @@
 """The demo from track to report, its nodes replaced by the same parts in one process on simulated time."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.bringup.newcomer import Proof, proven
 from mbrl_ros.cli import demo
 from mbrl_ros.cli.drive import Outcome
 from mbrl_ros.cli.main import app
 from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.track import Track
+from mbrl_ros.core.track_generator import generate_track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import messages
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.closed_loop import ClosedLoop
+from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning.racing import racing_planner
@@ -26,14 +34,18 @@ from mbrl_ros.simulation.simulator import Simulator
 pytestmark = pytest.mark.timeout(900)  # the first run on a machine compiles
 
 EPOCH_S = 1000.0
+VEHICLE = read_settings(config_file("vehicles", demo.VEHICLE, ".yaml"), Vehicle)
+
+
+def nominal_model(dt):
+    return passport.from_bytes(*passport.to_bytes(build_for(VEHICLE, "kinematic_bicycle", dt=dt)))
 
 
 def drive_in_one_process(options, laps, timeout_s, record, log_folder, console):
     vehicle = read_settings(config_file("vehicles", options.vehicle, ".yaml"), Vehicle)
     settings = read_settings(config_file("planners", options.planner, ".yaml"), RacingPlannerSettings)
     track = Track.from_csv(options.track)
-    kinematic = passport.from_bytes(*passport.to_bytes(build_for(vehicle, "kinematic_bicycle", dt=0.02)))
-    model = passport.load(options.model) if options.model else kinematic
+    model = passport.load(options.model) if options.model else nominal_model(0.02)
     planner = racing_planner(settings, model, vehicle, track, options.seed)
     planner.warm_up()
     simulator = Simulator(vehicle, seed=options.seed)
@@ -59,30 +71,70 @@ def write_bag(path, estimates, commands):
             writer.write("/drive", "ackermann_msgs/msg/AckermannDriveStamped", message, stamp)
 
 
-def test_a_fitted_model_predicts_better_and_drives_faster(tmp_path, monkeypatch):
+def test_three_drives_each_with_what_was_learned_from_those_before(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "run_drive", drive_in_one_process)
+    monkeypatch.setattr(demo, "RECIPE", quick_recipe(tmp_path))
+    # Two laps teach hardly more than one did: here it is driven with whatever the proof, which has tests of its own.
+    monkeypatch.setattr(demo, "proven", lambda *given: replace(proven(*given), accepted=True))
     figures = tmp_path / "figures.json"
     arguments = ["demo", "--out", str(tmp_path / "runs"), "--laps", "1", "--json", str(figures)]
     result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    before, after = json.loads(figures.read_text()).values()
-    assert after["model_error_m"] < before["model_error_m"] / 3
-    assert after["laps"][0]["time_s"] < 0.85 * before["laps"][0]["time_s"]
-    for drive in (before, after):
+    nominal, fitted, learned = json.loads(figures.read_text()).values()
+    assert fitted["model_error_m"]["drive_1"] < nominal["model_error_m"]["drive_1"] / 3
+    for bag in ("drive_1", "drive_2"):
+        assert learned["model_error_m"][bag] < nominal["model_error_m"][bag] / 2
+    assert fitted["laps"][0]["time_s"] < 0.85 * nominal["laps"][0]["time_s"]
+    assert learned["laps"][0]["time_s"] < 1.05 * fitted["laps"][0]["time_s"]
+    for drive in (nominal, fitted, learned):
         assert drive["laps"][0]["exits"] == 0
         assert drive["estimator_position_rmse_m"] < 0.03
     table, report = result.output.rstrip().rsplit("\n", 1)
     assert report.startswith("report with pictures: ")
-    assert "before and after the fit" in table
+    assert "drive by drive" in table
+    verdict = next(line for line in table.splitlines() if "held-out third of drive 2" in line)
     folder = tmp_path / "runs" / "001"
     page = (folder / "report" / "report.html").read_text()
     assert page.count("<img") == 4
-    assert f"{before['laps'][0]['time_s']:.2f} s" in page
+    assert f"{learned['laps'][0]['time_s']:.2f} s" in page
+    assert verdict in page
+
+
+def quick_recipe(folder):
+    """The demo's own, for few seconds of driving and of training."""
+    recipe = yaml.safe_load(Path(config_file("training", demo.RECIPE, ".yaml")).read_text())
+    recipe["identification"] |= {"horizon_s": 1.0, "max_windows": 80, "integrator": "rk4"}
+    recipe["training"] |= {"horizon_s": 1.0, "epochs": 4, "learning_rate": 0.001, "block_s": 3.0}
+    path = folder / "quick.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return str(path)
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_learned_model_is_driven_with_only_where_it_is_proven(tmp_path, monkeypatch, accepted):
+    setting = demo.Setting(tmp_path, VEHICLE, generate_track(0, demo.TRACK), 0, 1.0)
+    present, newcomer = (nominal_model(dt) for dt in (0.02, 0.03))
+    monkeypatch.setattr(demo, "trained", lambda *given: newcomer)
+    monkeypatch.setattr(demo, "proven", lambda *given: Proof(accepted, np.zeros(1), "as it is"))
+    learned, words = demo._learn(Console(quiet=True), setting, [None, None], present)
+    assert learned is (newcomer if accepted else None)
+    assert words.endswith("held-out third of drive 2: as it is")
+
+
+def test_too_few_laps_to_learn_from_are_no_failure(tmp_path, monkeypatch):
+    def too_few(*given):
+        raise DataError("4 s of driving")
+
+    setting = demo.Setting(tmp_path, VEHICLE, generate_track(0, demo.TRACK), 0, 1.0)
+    monkeypatch.setattr(demo, "trained", too_few)
+    learned, words = demo._learn(Console(quiet=True), setting, [None, None], nominal_model(0.02))
+    assert learned is None
+    assert "4 s of driving" in words
 
 
 def test_a_drive_that_ends_early_ends_the_demo(tmp_path, monkeypatch):
     def fail(options, laps, timeout_s, record, log_folder, console):
-        log = demo.DriveLog(Track.from_csv(options.track), 0.3)
+        log = DriveLog(Track.from_csv(options.track), 0.3)
         return Outcome(log.summary(), log, "state_estimator ended [1]")
 
     monkeypatch.setattr(demo, "run_drive", fail)
@@ -94,6 +146,6 @@ def test_a_drive_that_ends_early_ends_the_demo(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("seed", [0, 7, 23])
 def test_every_seed_gives_a_track_of_the_wanted_length(seed):
-    track = demo.generate_track(seed, demo.TRACK)
+    track = generate_track(seed, demo.TRACK)
     assert track.length_m == pytest.approx(demo.TRACK.length_m, rel=0.01)
     assert np.isfinite(track.points).all()
