@@ -2,7 +2,7 @@
 
     pip install --no-deps --target /tmp/pytorch_mppi \\
         pytorch_mppi==0.9.1 arm_pytorch_utilities==0.5.0 pytorch_seed==0.2.0
-    python benchmarks/mppi_peers.py [--peer /tmp/pytorch_mppi] [--quick] [--compile-peer] [--json FILE]
+    python benchmarks/mppi_peers.py [--peer /tmp/pytorch_mppi] [--backend fused] [--quick] [--json FILE]
 
 All run in this process with this torch, on the same model, cost, bounds, temperature and threads; rounds of ours and of
 the peers alternate, and a ratio is the median over rounds of peer / ours (above 1: ours is faster), its spread half the
@@ -75,6 +75,7 @@ def mppi_settings(options: argparse.Namespace, sampler: str, rollouts: int | Non
         acceleration_std_mps2=1.0,
         temperature=0.1,
         effective_share=None,
+        backend=options.backend,
         threads=options.threads,
     )
 
@@ -227,8 +228,10 @@ def beside_peers(options: argparse.Namespace) -> list[Row]:
         for sampler in ("white", "spline"):
             settings = mppi_settings(options, sampler)
             model, task = build_for(vehicle(), kind, dt=DT_S), make_task()
+            if options.backend == "fused" and not isinstance(task, RacingTask):
+                continue  # the kernels know no other
             mine, planner = ours(model, task, settings)
-            require_compiled(planner)
+            require_ready(planner)
             peers = {}
             if options.peer:
                 peers["pytorch_mppi 0.9.1"] = pytorch_mppi(model, make_task(), settings, compiled=False)
@@ -244,7 +247,7 @@ def beside_peers(options: argparse.Namespace) -> list[Row]:
 def beside_products(options: argparse.Namespace) -> list[Row]:
     settings = mppi_settings(options, "spline")
     mine, planner = ours(residual(), racing(), settings)
-    require_compiled(planner)
+    require_ready(planner)
     return compared("mppi_semiparametric_2x64", {"gemm": products(settings)}, mine, options)
 
 
@@ -253,7 +256,7 @@ def over_sizes(options: argparse.Namespace) -> list[Row]:
     model, task = build_for(vehicle(), "kinematic_bicycle", dt=DT_S), racing()
     made = [ours(model, task, mppi_settings(options, "spline", size)) for size in SIZES]
     for _, planner in made:
-        require_compiled(planner)
+        require_ready(planner)
     times = alternate([update for update, _ in made], options)
     rows = []
     for size, each in zip(SIZES[1:], times[1:], strict=True):
@@ -270,14 +273,14 @@ def over_sizes(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def require_compiled(planner: MPPI) -> None:
-    if planner.backend != "compiled":
-        sys.exit(f"not compiled, so there is nothing to compare: {planner.note}")
+def require_ready(planner: MPPI) -> None:
+    if planner.hindered:
+        sys.exit(f"not {planner.settings.backend}, so there is nothing to compare: {planner.note}")
 
 
 def show(rows: list[Row], options: argparse.Namespace) -> None:
     table = Table(
-        title=f"MPPI update, {options.rollouts} rollouts x {options.horizon} steps, {options.threads} threads"
+        title=f"MPPI update, {options.backend}, {options.rollouts} x {options.horizon}, {options.threads} threads"
     )
     for column in ("benchmark", "peer", "ours [ms]", "peer [ms]", "peer / ours", "spread"):
         table.add_column(column, justify="left" if column in ("benchmark", "peer") else "right")
@@ -297,6 +300,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, default=Path("/tmp/pytorch_mppi"), help="folder that has it")  # noqa: S108
     parser.add_argument("--compile-peer", action="store_true", help="compare with the peer's own compilation, too")
+    parser.add_argument("--backend", choices=("compiled", "fused"), default="compiled", help="of ours")
     parser.add_argument("--rollouts", type=int, default=2048)
     parser.add_argument("--horizon", type=int, default=56)
     parser.add_argument("--threads", type=int, default=2)

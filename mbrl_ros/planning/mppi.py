@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import Held
 from mbrl_ros.planning.cem import CrossEntropy
+from mbrl_ros.planning.fused import Asked, fused
 from mbrl_ros.planning.members import EachMember, risk
 from mbrl_ros.planning.mppi_settings import MPPISettings, standard_deviations
 from mbrl_ros.planning.path_integral import Drawn, PathIntegral, Update
@@ -26,6 +28,36 @@ from mbrl_ros.planning.prior import Prior
 from mbrl_ros.planning.rollouts import Backend, Rollouts
 from mbrl_ros.planning.sampler import Distribution, Sampler, shifted
 from mbrl_ros.planning.weighting import effective_sample_size
+
+_Samples = Callable[[], tuple[torch.Tensor, torch.Tensor]]
+"""Gives an iteration's actions as they act [K, H, A], and costs [K], for whoever asks before the next iteration."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What an iteration begins with: as in `path_integral.Drawn`, and the sequences that are among the samples."""
+
+    start: torch.Tensor
+    source: Distribution
+    previous: torch.Tensor
+    prior: torch.Tensor
+    kept: torch.Tensor
+    past: torch.Tensor
+    origin: torch.Tensor
+    where: str
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What an iteration ends with: the next distribution, elites that stay, and figures."""
+
+    source: Distribution
+    kept: torch.Tensor
+    effective_size: float
+    temperature: float
+    saturation_share: float
+    finite_share: float
+    samples: _Samples
 
 
 class MPPI:
@@ -75,44 +107,54 @@ class MPPI:
         self.model, self.task, self.settings, self.model_id = model, task, settings, model_id
         own = _own(model)
         self._members = own if isinstance(own, EachMember) else None
-        self.rollouts = Rollouts(model, task, settings.backend, members=self._members.members if self._members else 1)
+        torch_backend: Backend = "eager" if settings.backend == "eager" else "compiled"
+        self.rollouts = Rollouts(model, task, torch_backend, members=self._members.members if self._members else 1)
         std = standard_deviations(settings, model.action_layout) if noise_std is None else noise_std
         self._std = torch.tensor(std, dtype=torch.float32).expand(settings.horizon, -1)
         shapes = settings.noise_shapes(len(model.action_layout))
         self._from_last = shapes[0].integrated
         self._sampler = Sampler(shapes, settings.rollouts, settings.antithetic, seed)
         cem = settings.update == "cem"
-        self._update: Update = CrossEntropy(settings.cem) if cem else PathIntegral(shapes, settings)
+        self._path_integral = PathIntegral(shapes, settings)
+        self._update: Update = CrossEntropy(settings.cem) if cem else self._path_integral
         self._prior = prior
+        self._fused, self._unfused = fused(model, task, settings, shapes, std, seed, prior is not None)
         self._commands = torch.empty(0)
-        self._samples: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+        self._last: tuple[torch.Tensor, _Samples] | None = None
         self.reset()
 
     @property
-    def backend(self) -> Backend:
-        """How rollouts are evaluated at present."""
-        return self.rollouts.backend
+    def backend(self) -> str:
+        """How rollouts are evaluated at present: "eager", "compiled" or "fused"."""
+        return "fused" if self._fused is not None and self._fused.ready else self.rollouts.backend
 
     @property
     def hindered(self) -> bool:
         """Whether rollouts are evaluated in a slower way than the settings ask for."""
-        return self.backend != self.settings.backend
+        if self.settings.backend == "fused" or self._fused is not None:
+            return self.backend != "fused"
+        return self.backend != self.rollouts.wanted
 
     @property
     def note(self) -> str:
-        """Why rollouts are not compiled, or what was done to compile them; empty if nothing was."""
-        return self.rollouts.note
+        """Why rollouts are not fused or compiled, or what was done to compile them; empty if nothing was."""
+        notes = (self._unfused, self._fused.note if self._fused is not None else "", self.rollouts.note)
+        return ". ".join(note for note in notes if note)
 
     def reset(self, plan: ControlSequence | None = None) -> None:
         """Forget the previous plan, or go on from another planner's, and begin the random numbers anew."""
         self._sampler.reset()
         self._update.reset()
+        if self._fused is not None:
+            self._fused.reset()
         self._previous = plan
         self._kept = torch.empty(self.settings.horizon, len(self.model.action_layout), 0)
 
     def warm_up(self, background: bool = False) -> None:
         """Load or build the compiled rollouts; in the background, eager ones serve meanwhile, slowly."""
         with _threads(self.settings.threads):
+            if self._fused is not None:
+                self._fused.warm_up(background)
             self.rollouts.warm_up(background)
 
     def plan(self, problem: Problem) -> ControlSequence:
@@ -129,7 +171,7 @@ class MPPI:
 
     def candidates(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """States [N, H + 1, 8] and costs [N] of up to ``count`` of the last plan's samples, evenly spread in rank."""
-        if self._samples is None:
+        if self._last is None:
             raise PlanningError("there are no candidates before the first plan")
         with torch.inference_mode(), _threads(self.settings.threads):
             state, applied, costs = self._samples
@@ -146,20 +188,15 @@ class MPPI:
         past = self._past(stamp_s, problem.commands)
         kept = self._kept_until(stamp_s)
         origin = problem.commands.at(stamp_s) if self._from_last else np.zeros(len(self.model.action_layout))
-        source, saturated, finite = Distribution(previous, self._std), 0.0, 0.0
+        source, counted_from = Distribution(previous, self._std), torch.tensor(origin, dtype=torch.float32)
+        saturated, finite = 0.0, 0.0
         for _ in range(iterations):
-            fixed = torch.cat([source.mean[..., None], previous[..., None], prior, kept], dim=-1)
-            commands, saturation = self._sample(source, prior, fixed, past)
-            sampled = commands[len(past) :]
-            applied = self._applied(commands, len(past))
-            costs = self._cost(start, applied)
-            where = f"at {stamp_s:.3f} s"
-            counted_from = torch.tensor(origin, dtype=torch.float32)
-            updated = self._update(Drawn(source, self._std, counted_from, sampled, costs, where))
-            source, kept = updated.source, sampled[..., updated.kept]
-            saturated += saturation / iterations
-            finite += float(torch.isfinite(costs).float().mean()) / iterations
-            self._samples = (start, applied, costs)
+            begun = _Begun(start, source, previous, prior, kept, past, counted_from, f"at {stamp_s:.3f} s")
+            done = self._by_kernels(begun) if self.backend == "fused" else self._by_torch(begun)
+            source, kept = done.source, done.kept
+            saturated += done.saturation_share / iterations
+            finite += done.finite_share / iterations
+            self._last = (start, done.samples)
         commands = torch.cat([past, source.mean])[..., None]
         trace = self.rollouts.trace(start, self._applied(commands, len(past)))
         car = len(STATE)  # what a model remembers stands behind it
@@ -175,8 +212,8 @@ class MPPI:
             {
                 **{f"cost.{name}": cost for name, cost in terms.items()},
                 "total_cost": sum(terms.values()),
-                "effective_sample_size": effective_sample_size(updated.weights),
-                "temperature": updated.temperature,
+                "effective_sample_size": done.effective_size,
+                "temperature": done.temperature,
                 "saturation_share": saturated,
                 "non_finite_share": 1.0 - finite,
                 "iterations": float(iterations),
@@ -185,6 +222,53 @@ class MPPI:
             },
         )
         return self._previous
+
+    def _by_torch(self, begun: _Begun) -> _Done:
+        """One iteration by the sampler, the rollouts and the update."""
+        source, past = begun.source, begun.past
+        fixed = torch.cat([source.mean[..., None], begun.previous[..., None], begun.prior, begun.kept], dim=-1)
+        commands, saturation = self._sample(source, begun.prior, fixed, past)
+        sampled = commands[len(past) :]
+        applied = self._applied(commands, len(past))
+        costs = self._cost(begun.start, applied)
+        updated = self._update(Drawn(source, self._std, begun.origin, sampled, costs, begun.where))
+        return _Done(
+            updated.source,
+            sampled[..., updated.kept],
+            effective_sample_size(updated.weights),
+            updated.temperature,
+            saturation,
+            float(torch.isfinite(costs).float().mean()),
+            lambda: (applied, costs),
+        )
+
+    def _by_kernels(self, begun: _Begun) -> _Done:
+        """One iteration by the fused kernels, of which only the mean comes back."""
+        kernels, past = self._fused, begun.past
+        assert kernels is not None  # noqa: S101  # as `backend` says
+        pull = self._path_integral.pull(begun.source, begun.origin)
+        found = kernels(Asked(begun.start, begun.source.mean, begun.previous, past, pull, begun.where))
+
+        def samples() -> tuple[torch.Tensor, torch.Tensor]:
+            commands, costs = kernels.samples()
+            return self._applied(commands, len(past)), costs
+
+        return _Done(
+            Distribution(torch.tensor(found.nominal), self._std),
+            begun.kept[..., :0],
+            found.effective_size,
+            found.temperature,
+            found.saturation_share,
+            found.finite_share,
+            samples,
+        )
+
+    @property
+    def _samples(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """State [S], actions as they act [K, H, A] and costs [K] of the last iteration."""
+        assert self._last is not None  # noqa: S101  # there was one
+        start, samples = self._last
+        return (start, *samples())
 
     def _start(self, problem: Problem) -> tuple[torch.Tensor, float]:
         """[S] state that rollouts begin with, and the share of the driving that the model wanted to see before it."""

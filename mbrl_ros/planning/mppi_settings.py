@@ -10,7 +10,6 @@ from mbrl_ros.core.config import Settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import STEERING_COMMAND, Layout
 from mbrl_ros.planning.noise import NoiseShape, coloured_noise, derivative_noise, spline_noise, white_noise
-from mbrl_ros.planning.rollouts import Backend
 
 _STD_FIELDS = {
     "steering_command": "steering_std_rad",
@@ -108,7 +107,11 @@ class MPPISettings(Settings):
     disagreement_weight: NonNegativeFloat = Field(
         default=0.0, description="of the standard deviation of a plan's cost over an ensemble's members; likewise"
     )
-    backend: Backend = Field(default="compiled", description="how rollouts are evaluated")
+    backend: Literal["auto", "eager", "compiled", "fused"] = Field(
+        default="auto",
+        description="how rollouts are evaluated: plain torch, compiled, or in one kernel with sampling and weighting "
+        "(`fused`), which few models have; `auto`: fused where there is a GPU for it, else compiled",
+    )
     threads: int = Field(default=1, ge=1, le=64, description="threads of a solve; other nodes want a core too")
 
     def noise_shapes(self, actions: int) -> list[NoiseShape]:

@@ -88,15 +88,14 @@ class PathIntegral:
     def __call__(self, drawn: Drawn) -> Updated:
         """The mean of all samples by their weights."""
         settings = self._settings
-        pull = settings.control_cost_share * self._pull(drawn)
+        # Per sample sum_t u_t^T Sigma^-1 eps_t, up to a constant that no weight depends on.
+        pull = self.pull(drawn.source, drawn.origin).flatten() @ drawn.actions.flatten(0, 1)
         weights, self._temperature = weigh(drawn.costs, pull, self._temperature, settings.effective_share, drawn.where)
         # The weights sum to one: u + sum w (v - u) = sum w v, which stays inside of the bounds.
         source = Distribution(drawn.actions @ weights, drawn.source.std)
         return Updated(source, weights, torch.empty(0, dtype=torch.long), self._temperature)
 
-    def _pull(self, drawn: Drawn) -> torch.Tensor:
-        """[K] ``sum_t u_t^T Sigma^-1 eps_t`` up to a constant, which no weight depends on."""
-        std = drawn.source.std
-        nominal = (drawn.source.mean - drawn.origin) / std
-        pull = torch.einsum("ast,ta->sa", self._precisions, nominal) / std
-        return pull.flatten() @ drawn.actions.flatten(0, 1)
+    def pull(self, source: Distribution, origin: torch.Tensor) -> torch.Tensor:
+        """[H, A] control cost over lambda per command: ``share Sigma^-1 (u - origin)``."""
+        nominal = (source.mean - origin) / source.std
+        return self._settings.control_cost_share * torch.einsum("ast,ta->sa", self._precisions, nominal) / source.std

@@ -5,17 +5,26 @@
 #define ROLLING_MPS 0.3f
 #define LARGEST_INPUT 5.0f
 
+#define BLOCK 16  // outputs whose sums stay in registers
+
+template <int INPUTS, int OUTPUTS, int COUNT>
+INLINE void outputs(const float* weights, int from, const float (*x)[LANES], float (*y)[LANES]) {
+    float sum[COUNT][LANES];
+    UNROLLED for (int k = 0; k < COUNT; ++k) EACH_LANE(lane) sum[k][lane] = weights[INPUTS * OUTPUTS + from + k];
+    for (int in = 0; in < INPUTS; ++in) {
+        const float* row = weights + in * OUTPUTS + from;
+        UNROLLED for (int k = 0; k < COUNT; ++k) EACH_LANE(lane) sum[k][lane] += row[k] * x[in][lane];
+    }
+    UNROLLED for (int k = 0; k < COUNT; ++k) EACH_LANE(lane) y[from + k][lane] = sum[k][lane];
+}
+
+// Weights [INPUTS, OUTPUTS], then the bias; returns what lies behind them.
 template <int INPUTS, int OUTPUTS>
 INLINE const float* layer(const float* weights, const float (*x)[LANES], float (*y)[LANES]) {
-    const float* bias = weights + INPUTS * OUTPUTS;
-    UNROLLED for (int out = 0; out < OUTPUTS; ++out) EACH_LANE(lane) y[out][lane] = bias[out];
-    for (int in = 0; in < INPUTS; ++in) {
-        UNROLLED for (int out = 0; out < OUTPUTS; ++out) {
-            const float weight = weights[in * OUTPUTS + out];
-            EACH_LANE(lane) y[out][lane] += weight * x[in][lane];
-        }
-    }
-    return bias + OUTPUTS;
+    constexpr int whole = OUTPUTS / BLOCK * BLOCK, rest = OUTPUTS - whole;
+    UNROLLED for (int from = 0; from < whole; from += BLOCK) outputs<INPUTS, OUTPUTS, BLOCK>(weights, from, x, y);
+    if constexpr (rest > 0) outputs<INPUTS, OUTPUTS, rest>(weights, whole, x, y);
+    return weights + (INPUTS + 1) * OUTPUTS;
 }
 
 INLINE void silu(float (*x)[LANES]) {
