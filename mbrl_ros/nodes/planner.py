@@ -31,6 +31,7 @@ from mbrl_ros.nodes.shared.shadow import Shadow
 from mbrl_ros.planning.control_loop import ControlLoop
 from mbrl_ros.planning.planner import Planner, PlanningError, Problem
 from mbrl_ros.planning.racing import racing_planner
+from mbrl_ros.planning.rehearsal import rehearse
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
 
@@ -68,6 +69,7 @@ class PlannerNode:
         self.source = PlannerSource(self.node, self.clock, *server, self._make, settings.planner)
         self.active = False
         self._planning_with: Planner | None = None
+        self._problem: Problem | None = None
         self._lock = threading.Lock()
         self._solver = Worker("solver", self._solve)
         self._last_now_s = 0.0
@@ -115,11 +117,17 @@ class PlannerNode:
 
     def _begin_anew(self) -> None:
         self.loop.reset()
-        self._planning_with = None
+        self._planning_with = self._problem = None
 
     def _make(self, loaded: LoadedModel, kind: str) -> Planner:
         settings = self.settings.model_copy(update={"planner": kind})
-        return racing_planner(settings, loaded, self.vehicle, self.track, settings.seed)
+        planner = racing_planner(settings, loaded, self.vehicle, self.track, settings.seed)
+        planner.warm_up()
+        with self._lock:
+            problem, plan = self._problem, self.loop.plan
+        if problem is not None:
+            rehearse(planner, problem, plan, settings.loop.plan_timeout_s, self.clock.now_s)
+        return planner
 
     def _on_state(self, message: VehicleState) -> None:
         if not self.active:
@@ -163,6 +171,7 @@ class PlannerNode:
             problem = self.loop.problem() if planner is not None else None
         if planner is None or problem is None:
             return
+        self._problem = problem
         try:
             self._plan(planner, problem)
         except PlanningError as error:

@@ -126,6 +126,11 @@ def test_sim_drives_a_lap_and_ctrl_c_ends_it_cleanly(bench, tmp_path):
     ("name", "arguments", "nodes"),
     [
         ("vehicle", [], {"command_gate", "state_estimator", "dynamics_server", "planner"}),
+        (
+            "vehicle",
+            ["shadow:=mppi"],
+            {"command_gate", "state_estimator", "dynamics_server", "planner", "shadow_planner"},
+        ),
         ("replay", ["estimate:=true"], {"dynamics_server", "state_estimator"}),
         ("replay", [], {"dynamics_server"}),
         ("train", ["niceness:=5"], {"trainer"}),

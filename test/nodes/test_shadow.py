@@ -1,6 +1,5 @@
 """A planner in shadow mode: it plans as if it drove, says how far it agrees with who does, and never commands."""
 
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mbrl_ros.bringup.graph import DriveOptions, Graph, SimulationOptions, config_file, simulation_graph, vehicle_graph
+from mbrl_ros.bringup.graph import DriveOptions, Graph, config_file, vehicle_graph
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import ACTIONS
@@ -133,29 +132,3 @@ def test_what_was_sent_is_compared_with_the_plan_at_the_same_stamp(ros_domain, t
         np.testing.assert_allclose([found.steering_bias, found.acceleration_bias], off / 5, atol=1e-6)
         assert bench.node.count_publishers("/shadow_planner/command") == 0
         assert [info.node_name for info in bench.node.get_publishers_info_by_topic("/drive")] == ["bench"]
-
-
-def test_it_watches_a_driving_car_which_drives_on_without_it(ros_domain, tmp_path, planner_file):
-    from harness import Car, running
-    from mbrl_ros.msg import PlannerAgreement
-    from nav_msgs.msg import Odometry
-
-    from mbrl_ros.nodes.shared import quality
-
-    options = SimulationOptions(planner=planner_file, shadow="mppi", use_sim_time=True, real_time_factor=0.3)
-    with running(simulation_graph(options), tmp_path / "logs") as (processes, bench):
-        bench.listen("/ground_truth", Odometry, quality.STATE)
-        bench.listen("/shadow_planner/agreement", PlannerAgreement, quality.STATE)
-        car = Car(processes, bench)
-        car.wait_for_speed(2.0, timeout_s=120.0)
-        bench.spin_until(lambda: bench.count("/shadow_planner/agreement") > 50, 60.0, "agreement")
-        found = bench.latest("/shadow_planner/agreement")
-        assert found.commands > 50
-        assert 0.0 < found.steering_rms < 0.2, "the same planner on the same states wants about the same"
-        car.signal("shadow_planner", signal.SIGKILL)
-        bench.spin_until(lambda: processes.lost() != [], 10.0, "the shadow is gone")
-        since = len(car.truth())
-        bench.spin_for(6.0)
-        assert processes.ended() is None
-        assert [ended.node for ended in processes.lost()] == ["shadow_planner"]
-        assert car.truth()[since:, 1].min() > 0.5, "the car was held up"

@@ -26,7 +26,7 @@ class PlannerSource:
         server: name of the server's node.
         patience_s: longest wait for a model [s].
         silence_s: longest silence of the server [s].
-        make: a model and the name of a planner to that planner.
+        make: a model and the name of a planner to that planner, ready to plan; what it raises keeps the planner out.
         kind: name of the planner that begins.
     """
 
@@ -96,7 +96,6 @@ class PlannerSource:
 
     def _build(self, loaded: LoadedModel, kind: str) -> Planner:
         planner = self._make(loaded, kind)
-        planner.warm_up()
         if planner.hindered:
             self._node.get_logger().warning(planner.note)
         elif planner.note:
