@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.errors import LayoutError
-from mbrl_ros.core.layout import Layout
+from mbrl_ros.core.layout import YAW, Layout
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class ControlSequence:
         states: [H + 1, S] predicted states (core.layout.STATE), or None where the planner predicts none.
         model_id: id of the model planned with, empty for none.
         diagnostics: figures of this plan (costs by term, effective sample size, ...), by name.
+        gains: [H, A, S] how an action shall change per deviation of the state from the predicted one at the action's
+            own instant, or None where the planner knows no feedback.
 
     Raises:
         LayoutError: a shape does not fit, or an action is not finite.
@@ -36,6 +39,7 @@ class ControlSequence:
     states: np.ndarray | None = None
     model_id: str = ""
     diagnostics: dict[str, float] = field(default_factory=dict)
+    gains: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or self.actions.shape[1] != len(self.layout) or not len(self.actions):
@@ -44,6 +48,12 @@ class ControlSequence:
             raise LayoutError("a control sequence holds a non-finite action")
         if self.states is not None and len(self.states) != len(self.actions) + 1:
             raise LayoutError(f"{len(self.states)} states for {len(self.actions)} actions, expected one more")
+        if self.gains is None:
+            return
+        if self.states is None or self.gains.shape != (*self.actions.shape, self.states.shape[1]):
+            raise LayoutError(f"gains of shape {self.gains.shape} fit neither actions nor predicted states")
+        if not np.isfinite(self.gains).all():
+            raise LayoutError("a control sequence holds a gain that is not finite")
 
     @property
     def end_s(self) -> float:
@@ -57,6 +67,22 @@ class ControlSequence:
         """
         middles = self.stamp_s + self.dt * (np.arange(len(self.actions)) + 0.5)
         return np.stack([np.interp(stamp_s, middles, column) for column in self.actions.T], axis=-1)
+
+    def correction(self, stamp_s: float, state: np.ndarray) -> np.ndarray:
+        """[A] what the gains add to actions for a car that was in ``state`` [S] at ``stamp_s``; zero without gains.
+
+        Headings that differ by whole turns are the same. Limits of actions are the caller's affair.
+        """
+        if self.gains is None or self.states is None:
+            return np.zeros(len(self.layout))
+        last = len(self.actions) - 1
+        place = min(max((stamp_s - self.stamp_s) / self.dt, 0.0), float(last))
+        before = int(place)
+        share = place - before
+        deviation = state - (1 - share) * self.states[before] - share * self.states[before + 1]
+        deviation[YAW] = wrap_angle(deviation[YAW])
+        gains = (1 - share) * self.gains[before] + share * self.gains[min(before + 1, last)]
+        return np.asarray(gains @ deviation)
 
     def shifted(self, stamp_s: float) -> ControlSequence:
         """The same plan read from ``stamp_s`` on, by the elapsed time, its last action held to fill the horizon."""

@@ -47,6 +47,10 @@ class LoopSettings(Settings):
     obstacle_timeout_s: PositiveFloat = Field(
         default=0.5, le=60.0, description="longest that obstacles are kept away from while none are heard of, by stamp"
     )
+    follow_gains: bool = Field(
+        default=False,
+        description="correct commands by a planner's feedback gains, if it has any, where the car is off its plan",
+    )
     stop_commands: NonNegativeInt = Field(default=10, description="stop commands sent when planning ends")
 
 
@@ -155,7 +159,7 @@ class ControlLoop:
         if self.reason or self.plan is None:
             self.counters["stop commands"] += 1
             return self.stop()
-        action = self.plan.at(now_s)
+        action = self._action(self.plan, now_s)
         self._steering = float(action[STEERING_COMMAND])
         return Command(
             steering_angle_rad=self._steering,
@@ -164,6 +168,16 @@ class ControlLoop:
             acceleration_mps2=float(action[DRIVE_COMMAND]),
             jerk_mps3=self.limits.jerk_mps3,
         )
+
+    def _action(self, plan: ControlSequence, now_s: float) -> np.ndarray:
+        """[A] what the plan says for now, inside of the car's limits also where feedback would leave them."""
+        action = plan.at(now_s)
+        if not self.settings.follow_gains or self._state is None:
+            return action
+        limits = self.limits
+        low = np.array([-limits.steering_angle_rad, -limits.braking_mps2])
+        high = np.array([limits.steering_angle_rad, limits.acceleration_mps2])
+        return np.clip(action + plan.correction(self._stamp_s, self._state), low, high)
 
     def stop(self) -> Command:
         """A braked stop with the wheel where it was."""

@@ -15,6 +15,8 @@ from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.models.plausibility import require_same_car
 from mbrl_ros.models.starting import Remembering
 from mbrl_ros.models.stepping import at_dt
+from mbrl_ros.planning.ddp.planner import DDPPlanner
+from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
 from mbrl_ros.planning.members import EachMember
 from mbrl_ros.planning.mppi import MPPI
 from mbrl_ros.planning.mppi_settings import MPPISettings
@@ -53,7 +55,29 @@ def racing_mppi(
     return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id)
 
 
-_RACING: dict[PlannerName, Callable[..., Planner]] = {"mppi": racing_mppi}
+def racing_ddp(
+    loaded: LoadedModel, vehicle: Vehicle, track: Track, ddp: DDPPlannerSettings, task: RacingSettings, seed: int
+) -> DDPPlanner:
+    """DDP on a loaded model, racing on ``track``; model and task step as the planner's settings say.
+
+    Args:
+        loaded: the model.
+        vehicle: the car.
+        track: the track.
+        ddp: the planner's settings.
+        task: weights and soft limits.
+        seed: not used: nothing is drawn.
+
+    Raises:
+        ModelError: as `require_drivable` and `require_same_car` say, or the model cannot step at the planner's dt.
+    """
+    require_drivable(loaded)
+    require_same_car(loaded, vehicle)
+    stepped = at_dt(loaded.model, ddp.dt_s, ddp.substeps)
+    return DDPPlanner(stepped, RacingTask(track, vehicle, task, dt=ddp.dt_s), ddp, model_id=loaded.id)
+
+
+_RACING: dict[PlannerName, Callable[..., Planner]] = {"mppi": racing_mppi, "ddp": racing_ddp}
 
 
 def require_drivable(loaded: LoadedModel) -> None:

@@ -9,9 +9,10 @@ from pydantic import Field
 from mbrl_ros.core.config import Settings
 from mbrl_ros.core.tasks.racing import RacingSettings
 from mbrl_ros.planning.control_loop import LoopSettings
+from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
 from mbrl_ros.planning.mppi_settings import MPPISettings
 
-PlannerName = Literal["mppi"]
+PlannerName = Literal["mppi", "ddp"]
 
 
 class RacingPlannerSettings(Settings):
@@ -21,6 +22,9 @@ class RacingPlannerSettings(Settings):
     loop: LoopSettings = Field(default_factory=LoopSettings, description="which states and plans are fresh enough")
     mppi: MPPISettings = Field(
         default_factory=MPPISettings, description="planner `mppi`: model predictive path integral"
+    )
+    ddp: DDPPlannerSettings = Field(
+        default_factory=DDPPlannerSettings, description="planner `ddp`: differential dynamic programming"
     )
     task: RacingSettings = Field(description="weights and soft limits of racing")
 

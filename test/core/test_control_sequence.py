@@ -3,7 +3,7 @@ import pytest
 
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.errors import LayoutError
-from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.layout import ACTIONS, YAW
 
 LAYOUT = ACTIONS["acceleration"]
 
@@ -51,3 +51,40 @@ def test_what_is_no_plan_is_refused():
         ControlSequence(0.0, 0.1, np.array([[0.0, np.nan]]), LAYOUT)
     with pytest.raises(LayoutError, match="3 states for 3 actions"):
         ControlSequence(0.0, 0.1, np.zeros((3, 2)), LAYOUT, states=np.zeros((3, 8)))
+
+
+def with_gains(**changes):
+    count = 4
+    states = np.zeros((count + 1, 8))
+    states[:, 0] = np.arange(count + 1)
+    states[:, YAW] = 3.1
+    gains = np.zeros((count, 2, 8))
+    gains[:, 0, YAW] = -2.0
+    gains[:, 1, 0] = -np.arange(count)
+    given = {"actions": np.zeros((count, 2)), "states": states, "gains": gains, **changes}
+    return ControlSequence(10.0, 0.1, layout=LAYOUT, **given)
+
+
+def test_gains_correct_for_a_car_beside_its_plan_and_take_no_whole_turn_for_a_deviation():
+    plan = with_gains()
+    state = plan.states[1].copy()
+    np.testing.assert_allclose(plan.correction(10.1, state), 0.0, atol=1e-9)
+    state[YAW] = -3.1
+    state[0] += 0.5
+    np.testing.assert_allclose(plan.correction(10.1, state), [-2.0 * (2 * np.pi - 6.2), -0.5])
+    np.testing.assert_allclose(plan.correction(10.15, state)[1], 0.0, atol=1e-9)  # half a step later it is on the plan
+    np.testing.assert_allclose(plan.correction(99.0, state)[1], -3.0 * (1.5 - 3.0))  # held outside
+    assert not sequence().correction(10.1, state).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"states": None}, "gains of shape"),
+        ({"gains": np.zeros((4, 2, 7))}, "fit neither"),
+        ({"gains": np.full((4, 2, 8), np.nan)}, "not finite"),
+    ],
+)
+def test_gains_that_do_not_fit_are_refused(change, words):
+    with pytest.raises(LayoutError, match=words):
+        with_gains(**change)

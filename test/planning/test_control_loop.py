@@ -1,12 +1,13 @@
 """The planner's rows of the safety contract, without ROS."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mbrl_ros.core.control_sequence import ControlSequence
-from mbrl_ros.core.layout import ACTIONS, STATE, VX
+from mbrl_ros.core.layout import ACTIONS, STATE, VX, Y
 from mbrl_ros.core.vehicle import Limits
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
 
@@ -55,6 +56,20 @@ def test_follows_the_plan_at_the_time_of_the_command():
     assert (command.steering_angle_rad, command.acceleration_mps2) == (0.1, 1.0)
     assert command.speed_mps == pytest.approx(3.1)
     assert subject.reason == ""
+
+
+@pytest.mark.parametrize(("aside", "follow", "wanted"), [(0.1, True, 0.05), (0.1, False, 0.1), (-9.0, True, 0.4)])
+def test_gains_correct_commands_for_a_car_beside_its_plan_inside_of_the_limits(aside, follow, wanted):
+    plan = plan_at(1.0)
+    gains = np.zeros((len(plan.actions), 2, 8))
+    gains[:, 0, Y] = -0.5
+    subject = loop(follow_gains=follow)
+    subject.observe(state(), 1.0, 1.0, 1.0)
+    subject.adopt(replace(plan, gains=gains), 0.0)
+    off = plan.states[1].copy()
+    off[Y] += aside
+    subject.observe(off, 1.0 + DT, 1.0 + DT, 1.0 + DT)
+    assert subject.command(1.0 + DT, 1.0 + DT).steering_angle_rad == pytest.approx(wanted)
 
 
 def test_stops_before_the_first_state_and_before_the_first_plan():

@@ -39,11 +39,12 @@ def test_a_linear_quadratic_problem_takes_one_iteration_and_equals_riccati(regul
     assert found.reasons == ["converged"]
     assert int(found.iterations) == 1
     gains = optimal_gains(model, task, 30)
-    np.testing.assert_allclose(found.gains[0].numpy(), -gains, atol=1e-9)
+    tolerance = 1e-9 if second_order else 1e-7  # the first-order method's Hessians are differences
+    np.testing.assert_allclose(found.gains[0].numpy(), -gains, atol=tolerance)
     state = start[0].numpy()
     a, b = model.matrices()
     for action, gain in zip(found.actions[0].numpy(), gains, strict=True):
-        np.testing.assert_allclose(action, -gain @ state, atol=1e-9)
+        np.testing.assert_allclose(action, -gain @ state, atol=tolerance)
         state = a @ state + b @ action
     assert float(found.cost) == pytest.approx(cost_along(model, task, [1.0, -0.5], found.actions[0].numpy()))
 
@@ -193,8 +194,8 @@ def test_a_cost_without_a_minimum_ends_at_the_regularisation_limit():
             pass
 
         @staticmethod
-        def jvp(context, tangent):
-            return -tangent
+        def backward(context, gradient):
+            return -gradient
 
     problem = OptimalControlProblem(
         lambda x, u: x + u,

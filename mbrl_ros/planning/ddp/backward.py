@@ -36,7 +36,6 @@ def backward_pass(
     gaps: torch.Tensor,
     regularisation: torch.Tensor,
     limits: tuple[torch.Tensor, torch.Tensor] | None,
-    guess: torch.Tensor,
 ) -> Policy:
     """Minimise the quadratic model of cost-to-go, from the last step to the first.
 
@@ -55,16 +54,15 @@ def backward_pass(
         gaps: [N, B, S] ``f(x_k, u_k) - x_k+1``.
         regularisation: [B] mu.
         limits: [N, B, A] lowest and highest change of each action; None is unlimited.
-        guess: [N, B, A] where the box-limited programs begin.
     """
     size = expansion.terminal_gradient.shape[-1]
-    actions = guess.shape[-1]
-    identity = torch.eye(actions, dtype=guess.dtype, device=guess.device)
+    actions = expansion.gradient.shape[-1] - size
+    identity = torch.eye(actions, dtype=gaps.dtype, device=gaps.device)
     curved = expansion.curvature.shape[2] > 0
 
     def body(carry: Tensors, slices: Tensors) -> tuple[Tensors, Tensors]:
         value_x, value_xx, linear, quadratic, costate, positive = carry
-        jacobian, gradient, hessian, gap, start, *rest = slices
+        jacobian, gradient, hessian, gap, *rest = slices
         value_x = value_x + times(value_xx, gap)
         costate = torch.maximum(costate, value_x.abs().amax(-1))
         q = gradient + transposed_times(jacobian, value_x)
@@ -80,11 +78,12 @@ def backward_pass(
         safe_ux = q_ux + mu * pushes[..., :size]
         if limits is None:
             factor = Cholesky(safe_uu)
+            definite = factor.positive
             both = -factor.solve(torch.cat([q_u[..., None], safe_ux], dim=-1))
             k, gain = both[..., 0], both[..., 1:]
         else:
-            solution = box_qp(safe_uu, q_u, rest[-2], rest[-1], start)
-            factor, k = solution.factor, solution.x
+            solution = box_qp(safe_uu, q_u, rest[-2], rest[-1])
+            factor, k, definite = solution.factor, solution.x, solution.positive
             gain = -factor.solve(torch.where(solution.free[..., None], safe_ux, torch.zeros_like(safe_ux)))
         after = times(q_uu, k)
         linear = linear + dot(q_u, k)
@@ -93,7 +92,7 @@ def backward_pass(
         crossed = product(gain.transpose(-1, -2), q_ux)
         value_xx = q_xx + product(gain.transpose(-1, -2), product(q_uu, gain)) + crossed + crossed.transpose(-1, -2)
         value_xx = (value_xx + value_xx.transpose(-1, -2)) / 2
-        return [value_x, value_xx, linear, quadratic, costate, positive & factor.positive], [k, gain]
+        return [value_x, value_xx, linear, quadratic, costate, positive & definite], [k, gain]
 
     zero = torch.zeros_like(expansion.terminal_gradient[:, 0])
     carry = [
@@ -104,7 +103,7 @@ def backward_pass(
         zero.clone(),
         torch.ones_like(zero, dtype=torch.bool),
     ]
-    slices = [expansion.jacobian, expansion.gradient, expansion.hessian, gaps, guess]
+    slices = [expansion.jacobian, expansion.gradient, expansion.hessian, gaps]
     slices += [expansion.curvature] if curved else []
     slices += [] if limits is None else list(limits)
     (_, _, linear, quadratic, costate, positive), (k, gains) = scan(body, carry, slices, reverse=True)

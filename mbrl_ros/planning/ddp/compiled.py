@@ -2,7 +2,7 @@
 
 As with rollouts (`planning.packages`), programs are kept on disk under a hash of what they compute, and have all
 parameters and buffers of the problem as inputs: changing those in place takes effect at once. A program is made for one
-number of problems and one horizon.
+number of problems and one horizon, and for any track: the cost's tables may have any number of rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,12 +24,14 @@ from mbrl_ros.planning.ddp.backward import Policy
 from mbrl_ros.planning.ddp.derivatives import Expansion
 from mbrl_ros.planning.ddp.forward import Candidates
 from mbrl_ros.planning.ddp.passes import Limits, Passes
+from mbrl_ros.planning.rollouts import Backend
 
 Tensors = list[torch.Tensor]
 Function = Callable[..., Tensors]
 
 _CONFIG = {"compile_threads": 1}
 _TOLERANCE = 1e-6
+_SMALLEST_TABLE = 65
 _RECORDED_STEPS = 2
 """Steps of the horizon that the hash looks at: all are alike."""
 
@@ -55,10 +58,13 @@ class CompiledPasses:
         named = {**dict(self.problem.named_parameters()), **dict(self.problem.named_buffers())}
         self._names = [f"problem.{name}" for name in named]
         self._tensors = [tensor.detach() for tensor in named.values()]  # of the same memory
+        self._tables = [
+            name.startswith("cost.") and tensor.numel() >= _SMALLEST_TABLE for name, tensor in named.items()
+        ]
         self._programs: dict[str, Function] = {}
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """How the passes are computed at present: "compiled" once all programs are there."""
         return "compiled" if self._programs else "eager"
 
@@ -87,12 +93,11 @@ class CompiledPasses:
         gaps: torch.Tensor,
         regularisation: torch.Tensor,
         limits: Limits | None,
-        guess: torch.Tensor,
     ) -> Policy:
         """See `backward.backward_pass`."""
         if "backward" not in self._programs:
-            return self.eager.backward(expansion, gaps, regularisation, limits, guess)
-        return Policy(*self._programs["backward"](*expansion, gaps, regularisation, guess, *(limits or ())))
+            return self.eager.backward(expansion, gaps, regularisation, limits)
+        return Policy(*self._programs["backward"](*expansion, gaps, regularisation, *(limits or ())))
 
     def forward(
         self,
@@ -103,13 +108,15 @@ class CompiledPasses:
         step_sizes: torch.Tensor,
         multipliers: torch.Tensor,
         penalty: torch.Tensor,
+        limits: Limits | None,
     ) -> Candidates:
         """See `forward.forward_pass`."""
         if "forward" not in self._programs:
-            return self.eager.forward(states, actions, gaps, policy, step_sizes, multipliers, penalty)
+            return self.eager.forward(states, actions, gaps, policy, step_sizes, multipliers, penalty, limits)
+        k, gains = policy.feedforward, policy.feedback
         return Candidates(
             *self._programs["forward"](
-                states, actions, gaps, policy.feedforward, policy.feedback, step_sizes, multipliers, penalty
+                states, actions, gaps, k, gains, step_sizes, multipliers, penalty, *(limits or ())
             )
         )
 
@@ -141,15 +148,16 @@ class CompiledPasses:
             return list(self.eager.expand(*args))
 
         def backward(*args: torch.Tensor) -> Tensors:
-            gaps, mu, guess, *limits = args[6:]
+            gaps, mu, *limits = args[6:]
             low_high = (limits[0], limits[1]) if limits else None
-            return list(self.eager.backward(Expansion(*args[:6]), gaps, mu, low_high, guess))
+            return list(self.eager.backward(Expansion(*args[:6]), gaps, mu, low_high))
 
         def forward(*args: torch.Tensor) -> Tensors:
-            states, actions, gaps, k, gains, sizes, multipliers, penalty = args
+            states, actions, gaps, k, gains, sizes, multipliers, penalty, *limits = args
             none = torch.zeros_like(penalty)
             policy = Policy(k, gains, none, none, none, none)
-            return list(self.eager.forward(states, actions, gaps, policy, sizes, multipliers, penalty))
+            low_high = (limits[0], limits[1]) if limits else None
+            return list(self.eager.forward(states, actions, gaps, policy, sizes, multipliers, penalty, low_high))
 
         return {"expand": expand, "backward": backward, "forward": forward}
 
@@ -179,8 +187,8 @@ class CompiledPasses:
         policy = some(horizon, batch, count), some(horizon, batch, count, size)
         return {
             "expand": [states, actions, multipliers, penalty],
-            "backward": [*expansion, gaps, penalty, actions, *limits],
-            "forward": [states, actions, gaps, *policy, sizes, multipliers, penalty],
+            "backward": [*expansion, gaps, penalty, *limits],
+            "forward": [states, actions, gaps, *policy, sizes, multipliers, penalty, *limits],
         }
 
     def _program(self, name: str, function: Function) -> tuple[Function, bool]:
@@ -200,7 +208,8 @@ class CompiledPasses:
         with torch.no_grad(), packages.Recorder(inputs) as operations:
             self._call(module, inputs)
         sizes = self._horizon, self._batch, self._step_sizes
-        shapes = [f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in inputs]
+        tables = [False] * len(example) + self._tables
+        shapes = [f"{tensor.dtype} {tuple(tensor.shape)[table:]}" for tensor, table in zip(inputs, tables, strict=True)]
         everything = [*operations.lines, *shapes, repr(sizes), repr(_CONFIG), torch.__version__, packages.processor()]
         return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:16]
 
@@ -218,11 +227,15 @@ class CompiledPasses:
                 return self._call(module, list(inputs))
 
         inputs = (*example, *self._tensors)
+        rows = [{0: torch.export.Dim(f"rows_{k}", min=2)} if table else None for k, table in enumerate(self._tables)]
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Derivatives are written out by one tracer, loops are kept by the other.
             traced = make_fx(Program())(*inputs) if name == "expand" else Program()
-            program = torch.export.export(traced, inputs)
+            shapes: tuple[Any, ...] = (*[None] * len(example), *rows)
+            if name != "expand":
+                shapes = (shapes,)  # any number of inputs under one name
+            program = torch.export.export(traced, inputs, dynamic_shapes=shapes)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as place:
                 built = Path(place) / "ddp.pt2"
                 torch._inductor.aoti_compile_and_package(

@@ -39,11 +39,12 @@ def forward_pass(
     step_sizes: torch.Tensor,
     multipliers: torch.Tensor,
     penalty: torch.Tensor,
+    limits: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> Candidates:
     """Roll the policy out around a trajectory; a step size a closes the share a of every gap (Mastalli et al. 2020).
 
     Args:
-        problem: dynamics, cost and limits.
+        problem: dynamics and cost.
         states: [N + 1, B, S].
         actions: [N, B, A].
         gaps: [N, B, S].
@@ -51,15 +52,16 @@ def forward_pass(
         step_sizes: [L].
         multipliers: [N, B, C].
         penalty: [B].
+        limits: [N, B, A] lowest and highest actions; None is unlimited.
     """
     sizes = step_sizes[:, None, None]
 
     def body(carry: Tensors, slices: Tensors) -> tuple[Tensors, Tensors]:
         state, cost = carry
-        nominal, action, gap, k, gain, weights = slices
+        nominal, action, gap, k, gain, weights, *low_high = slices
         tried = action + sizes * k + times(gain, state - nominal)
-        if problem.low is not None and problem.high is not None:
-            tried = torch.minimum(torch.maximum(tried, problem.low), problem.high)
+        if low_high:
+            tried = torch.minimum(torch.maximum(tried, low_high[0]), low_high[1])
         reached = problem.dynamics(state, tried)
         left = (1 - sizes) * gap
         cost = cost + augmented_cost(
@@ -70,6 +72,7 @@ def forward_pass(
 
     start = states[0].expand(len(sizes), *states.shape[1:]).contiguous()
     slices = [states[:-1], actions, gaps, policy.feedforward, policy.feedback, multipliers]
+    slices += [] if limits is None else list(limits)
     (end, cost), (following, tried, left) = scan(body, [start, torch.zeros_like(start[..., 0])], slices)
     return Candidates(
         torch.cat([start[None], following]),

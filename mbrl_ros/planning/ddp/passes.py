@@ -39,10 +39,9 @@ class Passes:
         gaps: torch.Tensor,
         regularisation: torch.Tensor,
         limits: Limits | None,
-        guess: torch.Tensor,
     ) -> Policy:
         """See `backward.backward_pass`."""
-        return backward_pass(expansion, gaps, regularisation, limits, guess)
+        return backward_pass(expansion, gaps, regularisation, limits)
 
     def forward(
         self,
@@ -53,9 +52,10 @@ class Passes:
         step_sizes: torch.Tensor,
         multipliers: torch.Tensor,
         penalty: torch.Tensor,
+        limits: Limits | None,
     ) -> Candidates:
         """See `forward.forward_pass`."""
-        return forward_pass(self.problem, states, actions, gaps, policy, step_sizes, multipliers, penalty)
+        return forward_pass(self.problem, states, actions, gaps, policy, step_sizes, multipliers, penalty, limits)
 
     def expected_change(
         self, expansion: Expansion, gaps: torch.Tensor, policy: Policy

@@ -25,7 +25,7 @@ def scan(body: Body, carry: Tensors, slices: Sequence[torch.Tensor], reverse: bo
 
         def unshared(carry: Tensors, row: Tensors) -> tuple[Tensors, Tensors]:
             following, results = body(carry, row)
-            return [tensor.clone() for tensor in following], [tensor.clone() for tensor in results]
+            return [_copy(tensor) for tensor in following], [_copy(tensor) for tensor in results]
 
         return compiled_scan(unshared, carry, list(slices), reverse=reverse)
     rows = list(zip(*(tensor.unbind(0) for tensor in slices), strict=True))
@@ -36,3 +36,7 @@ def scan(body: Body, carry: Tensors, slices: Sequence[torch.Tensor], reverse: bo
     if reverse:
         results.reverse()
     return carry, [torch.stack(column) for column in zip(*results, strict=True)]
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)  # a loop's memory lies alike in every step

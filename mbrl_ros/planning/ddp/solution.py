@@ -43,7 +43,10 @@ class Solution:
     Args:
         states: [B, N + 1, S].
         actions: [B, N, A], inside of the limits.
-        gains: [B, N, A, S] feedback K around it: ``u = u_k + K (x - x_k)``; zero where no backward pass went through.
+        gains: [B, N, A, S] feedback K around it: ``u = u_k + K (x - x_k)``; those that it began with,
+            or zero, where no backward pass went through.
+        transitions: [B, N, S, S] derivatives of next states by states where the last backward pass began, zero without.
+        first_cost: [B] that the optimisation began with, penalties included.
         cost: [B] without penalties.
         iterations: [B] line searches made.
         reason: [B] index into REASONS.
@@ -55,6 +58,8 @@ class Solution:
     states: torch.Tensor
     actions: torch.Tensor
     gains: torch.Tensor
+    transitions: torch.Tensor
+    first_cost: torch.Tensor
     cost: torch.Tensor
     iterations: torch.Tensor
     reason: torch.Tensor

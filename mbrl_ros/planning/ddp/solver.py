@@ -13,9 +13,9 @@ from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.planning.ddp.augmented_lagrangian import augmented_cost, updated_multipliers
 from mbrl_ros.planning.ddp.backward import Policy
 from mbrl_ros.planning.ddp.compiled import CompiledPasses
-from mbrl_ros.planning.ddp.derivatives import Expansion
+from mbrl_ros.planning.ddp.derivatives import Expansion, convex
 from mbrl_ros.planning.ddp.forward import Candidates
-from mbrl_ros.planning.ddp.passes import Passes
+from mbrl_ros.planning.ddp.passes import Limits, Passes
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.regularisation import Regularisation
 from mbrl_ros.planning.ddp.solution import (
@@ -38,6 +38,9 @@ class DDPSettings(Settings):
     second_order: bool = Field(
         default=True, description="with the curvature of the dynamics (DDP), or without (iLQR, Gauss-Newton)"
     )
+    convex_cost: bool = Field(
+        default=False, description="drop negative curvature of the cost, so that no backward pass fails for it"
+    )
     max_iterations: PositiveInt = Field(default=200, description="iterations of one optimisation at most")
     tolerance: PositiveFloat = Field(
         default=1e-9, description="expected gain that counts as none, as share of one plus the cost"
@@ -56,14 +59,15 @@ class DDPSettings(Settings):
 
 @dataclass
 class _Iterate:
-    """What the iterations change; time first: [N + 1, B, S], [N, B, A], [N, B, S], [B], ..."""
+    """What the iterations change, and the limits; time first: [N + 1, B, S], [N, B, A], [N, B, S], [B], ..."""
 
     states: torch.Tensor
     actions: torch.Tensor
+    limits: Limits | None
     gaps: torch.Tensor
     cost: torch.Tensor
     gains: torch.Tensor
-    guess: torch.Tensor
+    transitions: torch.Tensor
     regularisation: Regularisation
     reason: torch.Tensor
     iterations: torch.Tensor
@@ -94,6 +98,8 @@ class DDP:
         start: torch.Tensor,
         actions: torch.Tensor,
         states: torch.Tensor | None = None,
+        gains: torch.Tensor | None = None,
+        bounds: Limits | None = None,
         keep_states: bool = False,
         watch: Callable[[Iteration], None] | None = None,
     ) -> Solution:
@@ -103,23 +109,27 @@ class DDP:
             start: [B, S].
             actions: [B, N, A]; held inside of the limits.
             states: [B, N + 1, S] guess, its first replaced by ``start``; None rolls the actions out.
+            gains: [B, N, A, S] of a policy around ``states``, e.g. an earlier solution's; it is followed from ``start``
+                instead of taking the states as they are.
+            bounds: [B, N, A] lowest and highest actions where they differ from step to step, equal where an action is
+                given; None takes the problem's.
             keep_states: log trajectories of every iteration.
             watch: called after every iteration.
 
         Raises:
             LayoutError: shapes do not fit.
         """
-        self._require_shapes(start, actions, states)
+        self._require_shapes(start, actions, states, gains, bounds)
         with torch.no_grad():
-            at = self._begin(start, actions, states)
+            at = self._begin(start, actions, states, gains, bounds)
             horizon, batch = at.actions.shape[:2]
             multipliers = start.new_zeros(horizon, batch, self.passes.constraint_count(start, actions[:, 0]))
             penalty = torch.full_like(at.cost, self.settings.first_penalty)
-            begin = self._roll_out if states is None else self._take_guess
+            begin = self._take_guess if states is not None and gains is None else self._roll_out
             begin(at, multipliers, penalty)
             finite = at.cost.isfinite() & at.gaps.isfinite().all(-1).all(0)
             _put(at.reason, ~finite, NON_FINITE_START)
-            log: list[Iteration] = []
+            first_cost, log = at.cost, list[Iteration]()
             self._optimise(at, multipliers, penalty, log, keep_states, watch)
             for _ in range(self.settings.penalty_rounds - 1 if multipliers.shape[-1] else 0):
                 multipliers = updated_multipliers(self._violations(at), multipliers, penalty)
@@ -128,7 +138,7 @@ class DDP:
                 at.regularisation = Regularisation.begin(self.settings.first_regularisation, at.cost)
                 _put(at.reason, at.reason == CONVERGED, RUNNING)
                 self._optimise(at, multipliers, penalty, log, keep_states, watch)
-            return self._solution(at, log)
+            return self._solution(at, first_cost, log)
 
     def _optimise(
         self,
@@ -145,8 +155,9 @@ class DDP:
             running = at.reason == RUNNING
             if expansion is None:
                 expansion = self.passes.expand(at.states, at.actions, multipliers, penalty)
+                expansion = convex(expansion) if self.settings.convex_cost else expansion
             mu = at.regularisation.mu
-            policy = self.passes.backward(expansion, at.gaps, mu, self._limits(at), at.guess)
+            policy = self.passes.backward(expansion, at.gaps, mu, _room(at))
             linear, quadratic, gap, weight = self._promise(at, expansion, policy)
             ready = running & policy.positive
             promised = linear + quadratic / 2 - weight * gap
@@ -154,12 +165,12 @@ class DDP:
             converged = ready & small & (mu <= _RELIABLE_MU)
             _put(at.reason, converged, CONVERGED)
             _keep(at.gains, policy.feedback, ready)
-            _keep(at.guess, policy.feedforward, ready)
+            _keep(at.transitions, expansion.jacobian[..., : self.problem.state_size], ready)
             trying = ready & ~converged
             size = torch.zeros_like(at.cost)
             if bool(trying.any()):
                 candidates = self.passes.forward(
-                    at.states, at.actions, at.gaps, policy, self._step_sizes(at.cost), multipliers, penalty
+                    at.states, at.actions, at.gaps, policy, self._step_sizes(at.cost), multipliers, penalty, at.limits
                 )
                 size = self._line_search(at, candidates, linear, quadratic, gap, weight, trying)
                 at.iterations += trying
@@ -222,35 +233,52 @@ class DDP:
         at.cost = torch.where(accepted, candidates.costs[best, rows], at.cost)
         return torch.where(accepted, sizes[best, 0], torch.zeros_like(at.cost))
 
-    def _begin(self, start: torch.Tensor, actions: torch.Tensor, states: torch.Tensor | None) -> _Iterate:
+    def _begin(
+        self,
+        start: torch.Tensor,
+        actions: torch.Tensor,
+        states: torch.Tensor | None,
+        gains: torch.Tensor | None,
+        bounds: Limits | None,
+    ) -> _Iterate:
         horizon, batch = actions.shape[1], actions.shape[0]
         controls = actions.transpose(0, 1).clone(memory_format=torch.contiguous_format)
-        if self.problem.low is not None and self.problem.high is not None:
-            controls = torch.minimum(torch.maximum(controls, self.problem.low), self.problem.high)
+        limits = None
+        if bounds is not None:
+            limits = bounds[0].transpose(0, 1).contiguous(), bounds[1].transpose(0, 1).contiguous()
+        elif self.problem.low is not None and self.problem.high is not None:
+            shape = controls.shape
+            limits = self.problem.low.expand(shape).contiguous(), self.problem.high.expand(shape).contiguous()
+        if limits is not None:
+            controls = torch.minimum(torch.maximum(controls, limits[0]), limits[1])
         if states is None:
             along = start.expand(horizon + 1, *start.shape)
         else:
             along = torch.cat([start[None], states.transpose(0, 1)[1:]])
         cost = torch.zeros_like(start[:, 0])
+        if gains is None:
+            gains = start.new_zeros(batch, horizon, self.problem.action_size, self.problem.state_size)
         return _Iterate(
             along.clone(memory_format=torch.contiguous_format),
             controls,
+            limits,
             start.new_zeros(horizon, batch, self.problem.state_size),
             cost,
-            start.new_zeros(horizon, batch, self.problem.action_size, self.problem.state_size),
-            torch.zeros_like(controls),
+            gains.transpose(0, 1).clone(memory_format=torch.contiguous_format),
+            start.new_zeros(horizon, batch, self.problem.state_size, self.problem.state_size),
             Regularisation.begin(self.settings.first_regularisation, cost),
             torch.full((batch,), RUNNING),
             torch.zeros(batch, dtype=torch.int64),
         )
 
     def _roll_out(self, at: _Iterate, multipliers: torch.Tensor, penalty: torch.Tensor) -> None:
-        """Let the dynamics say where the actions lead; a forward pass whose policy changes nothing."""
+        """Let the dynamics say where the actions lead; a forward pass that changes nothing but by feedback."""
         still = Policy(torch.zeros_like(at.actions), at.gains, *[torch.zeros_like(at.cost)] * 4)
         found = self.passes.forward(
-            at.states, at.actions, at.gaps, still, self._step_sizes(at.cost), multipliers, penalty
+            at.states, at.actions, at.gaps, still, self._step_sizes(at.cost), multipliers, penalty, at.limits
         )
         at.states, at.cost = found.states[:, 0].contiguous(), found.costs[0]
+        _keep(at.actions, found.actions[:, 0], at.cost.isfinite())
 
     def _take_guess(self, at: _Iterate, multipliers: torch.Tensor, penalty: torch.Tensor) -> None:
         """Take the states as they are, with gaps between them."""
@@ -265,11 +293,6 @@ class DDP:
         along = augmented_cost(self.problem, at.states[:-1], at.actions, reached, multipliers, rho)
         return along.sum(0) + self.problem.terminal_cost(at.states[-1])
 
-    def _limits(self, at: _Iterate) -> tuple[torch.Tensor, torch.Tensor] | None:
-        if self.problem.low is None or self.problem.high is None:
-            return None
-        return self.problem.low - at.actions, self.problem.high - at.actions
-
     def _step_sizes(self, like: torch.Tensor) -> torch.Tensor:
         return 0.5 ** torch.arange(self.settings.step_sizes, dtype=like.dtype, device=like.device)
 
@@ -280,7 +303,7 @@ class DDP:
         reached = self.problem.dynamics(at.states[:-1], at.actions)
         return self.problem.constraints(at.states[:-1], at.actions, reached)
 
-    def _solution(self, at: _Iterate, log: list[Iteration]) -> Solution:
+    def _solution(self, at: _Iterate, first_cost: torch.Tensor, log: list[Iteration]) -> Solution:
         violation = torch.zeros_like(at.cost)
         cost = at.cost
         if self.problem.constraints is not None:
@@ -293,6 +316,8 @@ class DDP:
             at.states.transpose(0, 1),
             at.actions.transpose(0, 1),
             at.gains.transpose(0, 1),
+            at.transitions.transpose(0, 1),
+            first_cost,
             cost,
             at.iterations,
             at.reason,
@@ -301,7 +326,14 @@ class DDP:
             log,
         )
 
-    def _require_shapes(self, start: torch.Tensor, actions: torch.Tensor, states: torch.Tensor | None) -> None:
+    def _require_shapes(
+        self,
+        start: torch.Tensor,
+        actions: torch.Tensor,
+        states: torch.Tensor | None,
+        gains: torch.Tensor | None,
+        bounds: Limits | None,
+    ) -> None:
         size, count = self.problem.state_size, self.problem.action_size
         if start.ndim != 2 or start.shape[1] != size:
             raise LayoutError(f"start has shape {tuple(start.shape)}, expected [B, {size}]")
@@ -311,6 +343,21 @@ class DDP:
             raise LayoutError(
                 f"states have shape {tuple(states.shape)}, expected [{len(start)}, {actions.shape[1] + 1}, {size}]"
             )
+        if gains is not None and (states is None or gains.shape != (*actions.shape, size)):
+            raise LayoutError(f"gains want states, and the shape {(*actions.shape, size)}")
+        if bounds is None:
+            return
+        if (self.problem.low is None) or any(bound.shape != actions.shape for bound in bounds):
+            raise LayoutError(
+                f"bounds do not have the shape {tuple(actions.shape)} of the actions of a limited problem"
+            )
+        if not bool((bounds[0] <= bounds[1]).all()):
+            raise LayoutError("a lower bound is above the upper one")
+
+
+def _room(at: _Iterate) -> Limits | None:
+    """[N, B, A] lowest and highest change of each action."""
+    return None if at.limits is None else (at.limits[0] - at.actions, at.limits[1] - at.actions)
 
 
 def _put(codes: torch.Tensor, where: torch.Tensor, code: int) -> None:
