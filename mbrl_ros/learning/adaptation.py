@@ -22,6 +22,7 @@ from mbrl_ros.learning.examples import Examples, examples_for
 from mbrl_ros.learning.held_out import held_out_errors, held_out_scores
 from mbrl_ros.learning.objective import MultiStep
 from mbrl_ros.learning.recipe import TrainingSettings
+from mbrl_ros.learning.reidentification import reidentified
 from mbrl_ros.models.identification.fit import Fitting, Knowledge
 from mbrl_ros.models.learned import LearnedModel
 from mbrl_ros.models.parametric import ParametricModel
@@ -163,7 +164,9 @@ def _wanted_physics(model: _Model, new: Sequence[Drive], settings: AdaptationSet
     step = np.array([_step(name, value, settings) for name, value in zip(names, centre, strict=True)])
     low = np.maximum(centre - step, [physics.table[name].low for name in names])
     high = np.minimum(centre + step, [physics.table[name].high for name in names])
-    training = _training(settings)
+    training, knowledge = _training(settings), Knowledge(names, low, high, centre, step)
+    if isinstance(model, LearnedModel):
+        return reidentified(model, new, knowledge, training, 1)
     windows = cut_windows(
         new,
         horizon_s=settings.horizon_s,
@@ -174,7 +177,7 @@ def _wanted_physics(model: _Model, new: Sequence[Drive], settings: AdaptationSet
         limit=400,
         seed=settings.seed,
     )
-    fit = Fitting(windows).run(physics, Knowledge(names, low, high, centre, step))
+    fit = Fitting(windows).run(physics, knowledge)
     return dict(zip(names, fit.theta.tolist(), strict=True))
 
 
@@ -193,9 +196,7 @@ def _with_physics(model: _Model, wanted: dict[str, float], share: float) -> _Mod
     moved = physics.with_parameters({name: old[name] + share * (to - old[name]) for name, to in wanted.items()})
     if isinstance(model, ParametricModel):
         return moved
-    changed = copy.deepcopy(model)
-    changed.base = moved
-    return changed
+    return copy.deepcopy(model).with_base(moved)
 
 
 # -- the residual ----------------------------------------------------------------------------------------------

@@ -80,6 +80,9 @@ class Recipe(Settings):
     network: NetworkSettings | None = Field(description="residual to learn; empty: none")
     identification: IdentificationSettings = IdentificationSettings()
     training: TrainingSettings = TrainingSettings()
+    alternations: int = Field(
+        default=0, ge=0, le=10, description="turns of physics fitted with the network in place, and network trained on"
+    )
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Recipe:
@@ -88,6 +91,8 @@ class Recipe(Settings):
         network = self.network
         if network and network.probabilistic and (network.kind != "mlp" or self.training.horizon_s > 0):
             raise ValueError("a probabilistic network is an mlp that learns single steps: kind mlp, horizon_s 0")
+        if self.alternations and (self.physics is None or network is None or self.training.horizon_s == 0):
+            raise ValueError("alternations are of physics and a network that learns over a horizon; set them to 0")
         if network and network.elites and network.elites > network.members:
             raise ValueError(f"{network.elites} elites of {network.members} members; lower elites")
         return self

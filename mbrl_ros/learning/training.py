@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,20 +9,20 @@ from pathlib import Path
 
 import torch
 
-from mbrl_ros import __version__
 from mbrl_ros.core.errors import ModelError, StoppedError
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.recording import Drive
+from mbrl_ros.learning.alternation import alternate
 from mbrl_ros.learning.calibration import calibrated, whiten
 from mbrl_ros.learning.driving import find_stretches, guard_for
-from mbrl_ros.learning.examples import examples_for, scaling_of
+from mbrl_ros.learning.examples import scaling_of
 from mbrl_ros.learning.group import ALONE, Group
-from mbrl_ros.learning.objective import MultiStep, SingleStep
 from mbrl_ros.learning.recipe import Recipe
-from mbrl_ros.learning.trainer import Epoch, Stop, Trainer, never
+from mbrl_ros.learning.residual import Round, Scaling, fingerprint, learn, untrained, with_elites
+from mbrl_ros.learning.trainer import Epoch, Stop, never
 from mbrl_ros.models import passport
 from mbrl_ros.models.identification import Options, identify
-from mbrl_ros.models.learned import Base, Config, LearnedModel, Network, build_base
+from mbrl_ros.models.learned import Base, Config, LearnedModel, Network
 from mbrl_ros.models.parametric import ParametricModel, build
 from mbrl_ros.models.passport import Provenance
 
@@ -107,13 +105,6 @@ def _little_memory_explained() -> Iterator[None]:
         ) from error
 
 
-def fingerprint(parts: Sequence[Drive], recipe: Recipe) -> str:
-    """Hash of everything that decides what a training ends with."""
-    driving = [(part.source_hash, part.start_s, part.end_s, part.dt, part.reference_point) for part in parts]
-    text = json.dumps([driving, recipe.model_dump(), __version__])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _physics(
     parts: Sequence[Drive], recipe: Recipe, work: Path, progress: Progress
 ) -> tuple[ParametricModel, Provenance]:
@@ -176,30 +167,22 @@ def _network_on(
         network=network,
         guard=guard_for(driving, physics.dt, wanted),
     )
-    exact = _untrained(config, physics, torch.zeros(0), torch.zeros(0), settings.seed)
-    mean, std = scaling_of(exact, driving, settings.mirror)
+    exact = untrained(config, physics, Scaling(torch.zeros(0), torch.zeros(0)), settings.seed)
+    scaling = Scaling(*scaling_of(exact, driving, settings.mirror))
     del driving
-    exact = _untrained(config, physics, mean, std, settings.seed)
-    examples = examples_for(exact, stretches, settings, work, group)
-    single = _untrained(config, physics, mean, std, settings.seed).float()
-    for parameter in single.base.parameters():
-        parameter.requires_grad_(False)
-    objective = SingleStep(examples) if network.probabilistic else MultiStep(single, examples, settings.velocity_weight)
-    trainer = Trainer(single, objective, settings, work, fingerprint(parts, recipe), group)
-    finished = trainer.run(progress.trained, progress.stop)
-    provenance = base.provenance
-    if not finished:
-        note = f"stopped after {trainer.done} of {settings.epochs} epochs: each member is at its best so far"
+    how = Round(work, fingerprint(parts, recipe), progress.trained, progress.stop, group)
+    learned, provenance = learn(physics, config, scaling, stretches, recipe, how), base.provenance
+    if learned.finished and recipe.alternations:
+        turns = alternate(learned, parts, stretches, provenance, recipe, how, progress.identified)
+        learned, provenance = turns.learned, replace(provenance, notes=(*provenance.notes, *turns.notes))
+    if not learned.finished:
+        note = f"stopped after {learned.done} of {settings.epochs} epochs: each member is at its best so far"
         provenance = replace(provenance, notes=(*provenance.notes, note))
-    whiten(single, examples)
-    if wanted.elites is not None:
-        best = trainer.errors.argsort()[: wanted.elites].sort().values
-        config = replace(config, network=replace(network, elites=tuple(best.tolist())))
-        exact = _untrained(config, physics, mean, std, settings.seed)
-    learned = {name: value for name, value in single.state_dict().items() if not name.startswith("base.")}
-    exact.load_state_dict({**exact.state_dict(), **learned})  # the physics keeps its double precision
-    uncertainty = calibrated(single, examples) if group.leads else None
-    return Trained(exact, replace(provenance, uncertainty=uncertainty), finished)
+    whiten(learned.single, learned.examples)
+    learned.model.whitening.copy_(learned.single.whitening)
+    model = learned.model if wanted.elites is None else with_elites(learned, wanted.elites)
+    uncertainty = calibrated(learned.single, learned.examples) if group.leads else None
+    return Trained(model, replace(provenance, uncertainty=uncertainty), learned.finished)
 
 
 def _base_of(physics: ParametricModel, recipe: Recipe) -> Base:
@@ -207,13 +190,3 @@ def _base_of(physics: ParametricModel, recipe: Recipe) -> Base:
         return Base("inertia", physics.config.drive, delay_s=tuple(physics.delay.tolist()))
     config = physics.config
     return Base(physics.kind, config.drive, integrator=config.integrator, substeps=config.substeps)
-
-
-def _untrained(
-    config: Config, physics: ParametricModel, mean: torch.Tensor, std: torch.Tensor, seed: int
-) -> LearnedModel:
-    """A model with the weights that training begins with, in float64; the same for the same seed."""
-    base = build_base(config, physics.values())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LearnedModel(base, config, mean.double(), std.double()).double()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -70,6 +71,110 @@ class Fit:
     converged: bool
 
 
+class Predictions(Protocol):
+    """Prediction errors as a function of parameters."""
+
+    def errors(self, theta: np.ndarray) -> np.ndarray:
+        """[N, steps, 6] at ``theta`` [P]."""
+        ...
+
+    def errors_and_jacobian(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The errors and their [N, steps, 6, P] derivatives."""
+        ...
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Where `robust_fit` ended; see `Fit`.
+
+    Args:
+        weights: [N, R] by which each of a prediction's errors counts.
+    """
+
+    theta: np.ndarray
+    cost: float
+    scale: np.ndarray
+    known: Information
+    weights: np.ndarray
+    converged: bool
+
+
+def usual_size(errors: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """[steps, 6] of errors [N, steps, 6]: root mean square, cut off at three times the median; infinite where not
+    ``used`` [6]."""
+    size = np.abs(np.nan_to_num(errors, nan=np.inf))
+    usual = 1.4826 * np.median(size, axis=0)
+    rms = np.sqrt(np.mean(np.minimum(size, KNEE * usual + 1e-12) ** 2, axis=0))
+    rms = np.maximum(rms, _SMALLEST_SHARE * rms.max(axis=0)) + 1e-9
+    return np.where(used, rms, np.inf)
+
+
+def robust_fit(
+    objective: Predictions,
+    start: np.ndarray,
+    knowledge: Knowledge,
+    used: np.ndarray,
+    block: np.ndarray,
+    *,
+    rounds: int,
+    iterations: int,
+    scale: np.ndarray | None = None,
+    progress: Callable[[], None] | None = None,
+) -> Solved:
+    """The least squares of `Fitting`, of any predictions.
+
+    Args:
+        objective: see there.
+        start: [P] where to begin.
+        knowledge: what to fit, inside which bounds, and what is known beforehand.
+        used: [6] bool, which errors count.
+        block: [N] see `Windows`.
+        rounds: scales are estimated anew in each.
+        iterations: Jacobians per round at most.
+        scale: given, it stays.
+        progress: told of each Jacobian.
+
+    Raises:
+        DataError: the predictions that the fit begins with are not finite.
+    """
+    theta = np.clip(start, knowledge.low, knowledge.high)
+    dilution = 0.0
+    for _ in range(rounds):
+        errors = objective.errors(theta)
+        dilution = dilution or float(errors.shape[1])
+        rows = np.repeat(block, errors.shape[1] * int(used.sum()))
+        if not np.isfinite(errors).all():
+            raise DataError("predictions from the model that the fit begins with diverge; begin with other values")
+        unit = usual_size(errors, used) if scale is None else scale
+        weight = np.sqrt(dilution) / knowledge.std
+
+        def residuals_of(point: np.ndarray, errors: np.ndarray) -> np.ndarray:
+            scaled = (errors / unit)[..., used].reshape(-1)  # noqa: B023
+            return np.concatenate([scaled, weight * (point - knowledge.centre)])  # noqa: B023
+
+        def with_jacobian(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            errors, slopes = objective.errors_and_jacobian(point)
+            scaled = (slopes / unit[..., None])[:, :, used].reshape(-1, len(theta))  # noqa: B023
+            return residuals_of(point, errors), np.concatenate([scaled, np.diag(weight)])  # noqa: B023
+
+        solution = minimise(
+            with_jacobian,
+            lambda point: residuals_of(point, objective.errors(point)),
+            theta,
+            knowledge.low,
+            knowledge.high,
+            knee=np.concatenate([np.full(len(rows), KNEE), np.full(len(theta), np.inf)]),
+            max_iterations=iterations,
+            progress=progress,
+        )
+        theta = solution.theta
+        data = slice(0, len(rows))
+        known = information(solution.residuals[data], solution.jacobian[data], solution.weights[data], rows)
+        dilution = known.dilution
+    weights = solution.weights[data].reshape(len(errors), -1)
+    return Solved(theta, solution.cost, unit, known, weights, solution.converged)
+
+
 class Fitting:
     """Robust multi-step least squares over windows.
 
@@ -95,12 +200,8 @@ class Fitting:
         return Objective(self._prediction(model), {}, nothing, self.windows).errors(nothing)
 
     def scale(self, errors: np.ndarray) -> np.ndarray:
-        """[steps, 6] usual size of errors [N, steps, 6]: root mean square, cut off at three times the median."""
-        size = np.abs(np.nan_to_num(errors, nan=np.inf))
-        usual = 1.4826 * np.median(size, axis=0)
-        rms = np.sqrt(np.mean(np.minimum(size, KNEE * usual + 1e-12) ** 2, axis=0))
-        rms = np.maximum(rms, _SMALLEST_SHARE * rms.max(axis=0)) + 1e-9
-        return np.where(self._used, rms, np.inf)
+        """See `usual_size`."""
+        return usual_size(errors, self._used)
 
     def cost(self, model: ParametricModel, scale: np.ndarray) -> float:
         """Robust cost of a model as it is."""
@@ -138,43 +239,20 @@ class Fitting:
             self.windows,
         )
         values = model.values()
-        theta = np.clip([values[name] for name in names], knowledge.low, knowledge.high)
-        dilution = float(len(self.steps))
-        block = np.repeat(self.windows.block, len(self.steps) * int(self._used.sum()))
-        for _ in range(rounds):
-            errors = objective.errors(theta)
-            if not np.isfinite(errors).all():
-                raise DataError("predictions from the model that the fit begins with diverge; begin with other values")
-            unit = self.scale(errors) if scale is None else scale
-            weight = np.sqrt(dilution) / knowledge.std
-
-            def residuals_of(point: np.ndarray, errors: np.ndarray) -> np.ndarray:
-                scaled = (errors / unit)[..., self._used].reshape(-1)  # noqa: B023
-                return np.concatenate([scaled, weight * (point - knowledge.centre)])  # noqa: B023
-
-            def with_jacobian(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-                errors, slopes = objective.errors_and_jacobian(point)
-                scaled = (slopes / unit[..., None])[:, :, self._used].reshape(-1, len(names))  # noqa: B023
-                return residuals_of(point, errors), np.concatenate([scaled, np.diag(weight)])  # noqa: B023
-
-            solution = minimise(
-                with_jacobian,
-                lambda point: residuals_of(point, objective.errors(point)),
-                theta,
-                knowledge.low,
-                knowledge.high,
-                knee=np.concatenate([np.full(len(block), KNEE), np.full(len(names), np.inf)]),
-                max_iterations=iterations,
-                progress=progress,
-            )
-            theta = solution.theta
-            data = slice(0, len(block))
-            known = information(solution.residuals[data], solution.jacobian[data], solution.weights[data], block)
-            dilution = known.dilution
-        fitted = model.with_parameters(dict(zip(names, theta.tolist(), strict=True)))
-        weights = solution.weights[data].reshape(len(self.windows), -1)
-        outlying = float(np.mean(np.median(weights, axis=1) < _HARDLY))
-        return Fit(fitted, theta, solution.cost, unit, known, outlying, solution.converged)
+        solved = robust_fit(
+            objective,
+            np.array([values[name] for name in names]),
+            knowledge,
+            self._used,
+            self.windows.block,
+            rounds=rounds,
+            iterations=iterations,
+            scale=scale,
+            progress=progress,
+        )
+        fitted = model.with_parameters(dict(zip(names, solved.theta.tolist(), strict=True)))
+        outlying = float(np.mean(np.median(solved.weights, axis=1) < _HARDLY))
+        return Fit(fitted, solved.theta, solved.cost, solved.scale, solved.known, outlying, solved.converged)
 
     def _prediction(self, model: ParametricModel) -> PredictionErrors:
         motion_known = bool(self.windows.observed[:, VX : YAW_RATE + 1].all())

@@ -56,7 +56,7 @@ class PredictionErrors(torch.nn.Module):
             driven = windows.driven[:, step - 1]
             free, led = both[..., :count, :], both[..., count:, :]
             if step in self.steps:
-                of_free, of_led = (_errors(state, driven, windows.observed) for state in (free, led))
+                of_free, of_led = (prediction_errors(state, driven, windows.observed) for state in (free, led))
                 errors.append(torch.where(_ANSWERS_TO_DRIVE, of_free, of_led))
             led[..., VX] = driven[:, VX]
         return torch.stack(errors, dim=-2)
@@ -71,14 +71,15 @@ class PredictionErrors(torch.nn.Module):
         return torch.stack([delayed(commands, row, past) for row in delays[:, 0]])
 
 
-def _errors(state: torch.Tensor, driven: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-    dx, dy = state[..., X] - driven[:, X], state[..., Y] - driven[:, Y]
-    cos, sin = torch.cos(driven[:, YAW]), torch.sin(driven[:, YAW])
+def prediction_errors(state: torch.Tensor, driven: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """[..., 6] errors of states [..., 8] in the order of ``ERRORS``; zero where not ``observed``."""
+    dx, dy = state[..., X] - driven[..., X], state[..., Y] - driven[..., Y]
+    cos, sin = torch.cos(driven[..., YAW]), torch.sin(driven[..., YAW])
     velocities = slice(VX, YAW_RATE + 1)
     columns = [
         cos * dx + sin * dy,
         cos * dy - sin * dx,
-        wrap_angle(state[..., YAW] - driven[:, YAW]),
+        wrap_angle(state[..., YAW] - driven[..., YAW]),
         *((state - driven) * observed)[..., velocities].unbind(-1),
     ]
     return torch.stack(columns, dim=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -104,6 +105,12 @@ class LearnedModel(torch.nn.Module):
 
         members = range(network.members)
         self._constant("elites", torch.tensor(network.elites or tuple(members)))
+
+    def with_base(self, base: ParametricModel) -> LearnedModel:
+        """A copy on another base of the same kind; its networks are the same tensors."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "base": base}
+        return twin
 
     @property
     def delay(self) -> torch.Tensor:
