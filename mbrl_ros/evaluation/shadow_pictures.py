@@ -32,8 +32,8 @@ _LABELS = {STEERING_COMMAND: "steering angle [rad]", DRIVE_COMMAND: "acceleratio
 
 def draw_map(track: Track, shadowed: Shadowed, planner: str) -> Figure:
     """The driven path, and a plan for every second, coloured by how far it ends up from the driver after one."""
-    extent = np.ptp(np.concatenate(track.edges()), axis=0)
-    width = 11.0
+    low, high = _view(track, shadowed)
+    extent, width = high - low, 11.0
     figure = Figure(
         figsize=(width + 1.2, float(np.clip(width * extent[1] / extent[0], 3.5, 12.0)) + 0.6),
         dpi=130,
@@ -53,6 +53,7 @@ def draw_map(track: Track, shadowed: Shadowed, planner: str) -> Figure:
     lines.set_capstyle("round")
     axes.add_collection(lines)
     axes.scatter(shadowed.state[shown, X], shadowed.state[shown, Y], s=9, color=INK, zorder=5)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     bar = figure.colorbar(lines, ax=axes, shrink=0.7, pad=0.01, aspect=30)
     bar.set_label("from the driven path after 1 s [m]", color=INK)
     bar.outline.set_visible(False)
@@ -153,6 +154,14 @@ def _every(stamp_s: np.ndarray, spacing_s: float) -> np.ndarray:
     """Rows that are the first of each ``spacing_s``."""
     slots = np.floor((stamp_s - stamp_s[0]) / spacing_s + 1e-6)
     return np.flatnonzero(np.diff(slots, prepend=-1.0) > 0)
+
+
+def _view(track: Track, shadowed: Shadowed) -> tuple[np.ndarray, np.ndarray]:
+    """Lower left and upper right corner of the map: the stretch that was planned for, and the track beside it."""
+    widest = float(max(track.widths_left.max(), track.widths_right.max()))
+    shown = np.concatenate([shadowed.state[:, [X, Y]], shadowed.planned_xy.reshape(-1, 2)])
+    shown = shown[np.isfinite(shown).all(axis=1)]
+    return shown.min(axis=0) - 2 * widest, shown.max(axis=0) + 2 * widest
 
 
 def _at_seconds(positions: np.ndarray) -> np.ndarray:

@@ -27,12 +27,12 @@ _ACTIONS = ACTIONS["acceleration"]
 def rows(bands: Sequence[Band]) -> list[Row]:
     """The figures of a table whose columns are ``bands``."""
     listed: list[Row] = [
-        ("speed [m/s]", ["{:.1f} to {:.1f}".format(*np.round(band.speed_mps, 1) + 0.0) for band in bands]),
+        ("speed [m/s]", ["{:.1f}–{:.1f}".format(*np.round(band.speed_mps, 1) + 0.0) for band in bands]),
         ("cycles with a plan", [str(band.cycles) for band in bands]),
     ]
     for when, found in (
         ("now", [band.instant for band in bands]),
-        ("next 0.5 s", [band.ahead for band in bands]),
+        ("0.5 s", [band.ahead for band in bands]),
     ):
         listed += _agreement_rows(when, found)
     for k, path in enumerate(bands[0].paths):
