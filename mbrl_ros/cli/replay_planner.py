@@ -161,7 +161,7 @@ def _took(shadowed: Shadowed, elapsed_s: float) -> str:
 
 def _table(planner: str, model_id: str, bands: Sequence[Band]) -> Table:
     table = Table(title=f"{planner}, model {model_id}")
-    table.add_column("planner minus driver", no_wrap=True)
+    table.add_column("planner minus driver, RMS", no_wrap=True)
     for band in bands:
         table.add_column(band.name, justify="right")
     for name, values in rows(bands):

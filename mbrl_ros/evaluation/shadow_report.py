@@ -38,7 +38,7 @@ def rows(bands: Sequence[Band]) -> list[Row]:
     for k, path in enumerate(bands[0].paths):
         of_band = [band.paths[k] for band in bands]
         listed += [
-            (f"path, {path.horizon_s:g} s: RMS [m]", [_shown(p.rms_m, 3) for p in of_band]),
+            (f"path, {path.horizon_s:g} s [m]", [_shown(p.rms_m, 3) for p in of_band]),
             ("  ahead, mean [m]", [_shown(p.ahead_m, 3, "+") for p in of_band]),
             ("  left, mean [m]", [_shown(p.left_m, 3, "+") for p in of_band]),
         ]
@@ -89,7 +89,7 @@ def _agreement_rows(when: str, found: Sequence[Agreement]) -> list[Row]:
     listed: list[Row] = []
     for k, (name, unit) in enumerate(zip(("steering", "acceleration"), _ACTIONS.units, strict=True)):
         listed += [
-            (f"{name}, {when}: RMS [{unit}]", [_shown(a.rms[k], 4) for a in found]),
+            (f"{name}, {when} [{unit}]", [_shown(a.rms[k], 4) for a in found]),
             ("  mean", [_shown(a.bias[k], 4, "+") for a in found]),
             ("  correlation", [_shown(a.correlation[k], 3, "+") for a in found]),
         ]
