@@ -63,8 +63,8 @@ class Course:
 
     @property
     def margin_m(self) -> float:
-        """Half the distance that the planner keeps from the edges."""
-        return 0.5 * self.planner.task.boundary_margin * self.vehicle.width_m
+        """The distance that the planner keeps from the edges."""
+        return self.planner.task.boundary_margin * self.vehicle.width_m
 
 
 def drive(
@@ -97,6 +97,7 @@ def drive(
     figures = {
         "lap_times_s": [lap.time_s for lap in summary.laps],
         "exits": log.exits,
+        "clearance_m": clearance_m(course, states),
         "solve_p50_ms": summary.solve_p50_ms,
         "solve_p99_ms": summary.solve_p99_ms,
         "x_m": states[:, X].round(3).tolist(),
@@ -105,6 +106,13 @@ def drive(
     }
     write_whole(kept, json.dumps(figures) + "\n")
     return figures
+
+
+def clearance_m(course: Course, states: np.ndarray) -> float:
+    """Least distance [m] of the car's sides from an edge along ``states`` [N, 8], negative beyond it."""
+    place = course.track.project(states[:, [X, Y]])
+    nearest = np.minimum(place.section.width_left - place.lateral, place.section.width_right + place.lateral)
+    return float(nearest.min()) - course.vehicle.width_m / 2
 
 
 def _run(loop: ClosedLoop, course: Course) -> DriveLog:

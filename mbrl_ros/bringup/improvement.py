@@ -31,6 +31,9 @@ from mbrl_ros.models.passport import LoadedModel
 LARGEST_STEP = 1.25
 """By which the limit changes at most from one round to the next, upwards or downwards."""
 
+NO_CLEARER = 0.5
+"""Share of the planner's margin: a car that came nearer to an edge may not drive harder than it did."""
+
 AFTER_EXIT = 0.85
 """Share of the limit that is left after a drive that left the track."""
 
@@ -57,7 +60,7 @@ ARMS = (
     Arm("kinematic", "sysid", "kinematic_bicycle"),
     Arm("single-track", "sysid"),
     Arm("neural-only", "recurrent"),
-    Arm("semi-parametric", "semiparametric"),
+    Arm("semi-parametric", "semiparametric_mlp"),
 )
 
 
@@ -74,6 +77,7 @@ class Round:
         friction: factor on the grip.
         lap_times_s: of completed laps.
         exits: times that the track was left.
+        clearance_m: least distance of the car's side from an edge, negative beyond it.
         error_m: the model's mean position error after `HORIZON_S` on this drive, which it did not learn from.
         next_limit_mps2: earned by the model of the next round.
         accepted: whether that is a new model.
@@ -88,6 +92,7 @@ class Round:
     friction: float
     lap_times_s: tuple[float, ...]
     exits: int
+    clearance_m: float
     error_m: float
     next_limit_mps2: float
     accepted: bool = False
@@ -99,25 +104,27 @@ class Round:
         return min(self.lap_times_s, default=math.nan)
 
 
-def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, exits: int) -> float:
+def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clearance_m: float, exits: int) -> float:
     """The acceleration limit [m/s^2] that a model may be driven with next; one rule for every kind of model.
 
     Nine of ten predictions of a second shall end within half the margin that the planner keeps from the edges. What a
     model misses is a share of the acceleration that is asked for, and the position's error grows in proportion to it;
     the limit follows by the square root of what is left or lacking, so that it settles, and by `LARGEST_STEP` at most.
-    Who left the track goes back to `AFTER_EXIT` of it, whatever the predictions.
+    Near the limit of grip predictions say too little: a plan that asks for all of it has nothing left to correct with.
+    There the driving speaks: who came nearer to an edge than `NO_CLEARER` of the margin may not drive harder, and who
+    left the track goes back to `AFTER_EXIT` of the limit, whatever the predictions.
 
     Args:
         limit_mps2: of the drive before.
         errors_m: [N] position errors after a second, held out [m].
-        margin_m: half the planner's [m].
+        margin_m: the distance that the planner keeps from the edges [m].
+        clearance_m: least distance from an edge on the drive before [m].
         exits: of the drive before.
     """
-    ratio = float(
-        np.clip(math.sqrt(margin_m / max(float(np.quantile(errors_m, 0.9, method="higher")), 1e-6)), 0.0, LARGEST_STEP)
-    )
-    ratio = max(ratio, 1 / LARGEST_STEP)
-    return limit_mps2 * (min(ratio, AFTER_EXIT) if exits else ratio)
+    worst_m = max(float(np.quantile(errors_m, 0.9, method="higher")), 1e-6)
+    predicted = float(np.clip(math.sqrt(0.5 * margin_m / worst_m), 1 / LARGEST_STEP, LARGEST_STEP))
+    driven = AFTER_EXIT if exits else 1.0 if clearance_m < NO_CLEARER * margin_m else LARGEST_STEP
+    return limit_mps2 * min(predicted, driven)
 
 
 def stages(rounds: int, recoveries: int) -> tuple[Stage, ...]:
@@ -173,7 +180,8 @@ class Improvement:
         whole = compare({"model": model}, [newest], split="all", horizons_s=(HORIZON_S,))[0]
         error_m = float(np.mean(errors_of(whole, "model")))
         laps, exits = tuple(figures["lap_times_s"]), figures["exits"]
-        done = Round(self.arm.name, number, stage, model.id, limit, friction, laps, exits, error_m, limit)
+        clearance_m = figures["clearance_m"]
+        done = Round(self.arm.name, number, stage, model.id, limit, friction, laps, exits, clearance_m, error_m, limit)
         if stage != "drive":
             tell("doctor")
             self._require_healthy(self.bag(number))
@@ -191,7 +199,7 @@ class Improvement:
     def _proven(self, done: Round, model: LoadedModel, newcomer: LoadedModel, newest: Drive) -> Round:
         """With the newcomer, or with the model in force where that predicts the newest held-out driving better."""
         proof = proven(model, newcomer, newest)
-        limit = earned_limit(done.limit_mps2, proof.errors_m, self.course.margin_m, done.exits)
+        limit = earned_limit(done.limit_mps2, proof.errors_m, self.course.margin_m, done.clearance_m, done.exits)
         return replace(done, next_limit_mps2=limit, accepted=proof.accepted, swap=proof.words)
 
     def _trained(self, number: int) -> LoadedModel:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from mbrl_ros.bringup.course import Course
 from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.bringup.improvement import ARMS, Improvement, Round, stages
+from mbrl_ros.bringup.improvement import ARMS, Improvement, Round, Stage, stages
 from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
@@ -45,20 +46,21 @@ def improve(
     drop: Annotated[float, typer.Option(min=0.1, max=1.0, help="what is left of the grip then, as a share")] = 0.7,
     laps: Annotated[int, typer.Option(min=1, help="laps per drive")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="of sensors, sampling and training")] = 0,
+    minutes: Annotated[float, typer.Option(min=0.0, help="wall time after which no further round begins")] = 60.0,
     json_file: JsonFile = None,
 ) -> None:
     """Drive, look at the recording, train on it, prove the new model, drive again: four ways of modelling side by side.
 
     Every arm begins with the same drive on nominal kinematic physics. After each drive it trains on all its recordings
     but a third of each; the newcomer takes over if it predicts the held-out third of the newest drive no worse than
-    the model in force. How hard the next drive may be is earned: nine of ten predictions a second ahead must end within
-    the margin that the planner keeps from the edges, the same rule for every model. Then the grip drops, and the
-    models are adapted between drives instead of trained anew.
+    the model in force. How hard the next drive may be is earned by one rule for every model: nine of ten predictions a
+    second ahead must end within half the margin that the planner keeps from the edges, and a car that came nearer to an
+    edge than that drives no harder. Then the grip drops, and the models are adapted between drives, not trained anew.
 
     All in one process on simulated time: the same seed gives the same drives. Stopped, the same command goes on with
     the round that it was at. Recordings, models and figures stay in --out, with a picture improvement.png.
 
-    Exit status: 0 when every drive completed its laps, 1 when one did not.
+    Exit status: 0 when every drive completed its laps, 1 when one did not, or --minutes were over before the end.
 
     Example: mbrl improve --out runs/improve --seed 0 --json runs/improve.json
     """
@@ -71,45 +73,56 @@ def improve(
     course = Course(out, car, where, settings, laps, seed, drop)
     _require_same(course, {"track": track, "vehicle": vehicle, "planner": planner, "plant": plant})
     console = Console()
-    driven = run_arms(console, course, [a.name for a in ARMS if a.name in (arm or _NAMES)], rounds, recoveries)
+    names, plan = [a.name for a in ARMS if a.name in (arm or _NAMES)], stages(rounds, recoveries)
+    driven = run_arms(console, course, names, plan, minutes)
     console.print(table(driven))
     picture = out / "improvement.png"
     save_png(draw(course, driven), picture)
     console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
     write_figures(json_file, [asdict(done) for done in driven])
-    if any(len(done.lap_times_s) < laps for done in driven):
+    unfinished = len(driven) < len(names) * len(plan)
+    if unfinished:
+        console.print(f"[yellow]stopped:[/] {minutes:g} minutes are over; run the same command again to go on")
+    if unfinished or any(len(done.lap_times_s) < laps for done in driven):
         raise typer.Exit(1)
 
 
-def run_arms(console: Console, course: Course, names: Sequence[str], rounds: int, recoveries: int) -> list[Round]:
-    """Every arm, one after the other, with bars."""
-    plan = stages(rounds, recoveries)
+def run_arms(
+    console: Console, course: Course, names: Sequence[str], plan: Sequence[Stage], minutes: float
+) -> list[Round]:
+    """Round by round, each of every arm before the next, with bars; no round begins after ``minutes`` of wall time."""
+    end_s = time.monotonic() + 60.0 * minutes
     driven: list[Round] = []
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(f"of {minutes:g} min")
     with Progress(*columns, console=console, transient=True) as bars:
         whole = bars.add_task("improve", total=len(names) * len(plan))
+
+        def told(name: str) -> Callable[[str], None]:
+            return lambda what: bars.update(whole, description=f"{name}: {what}")
+
+        ways = []
         for chosen in (a for a in ARMS if a.name in names):
-
-            def tell(what: str, name: str = chosen.name) -> None:
-                bars.update(whole, description=f"{name}: {what}")
-
-            shown = TrainingProgress(
-                identified=lambda what, share: tell(f"identifying, {what}"),
-                trained=lambda epoch: tell(f"training, epoch {epoch.number} of {epoch.of}"),
-            )
-            arm = Improvement(course, chosen, shown)
-            for done in arm.run(plan, tell):
-                driven.append(done)
-                bars.advance(whole)
+            tell = told(chosen.name)
+            ways.append(Improvement(course, chosen, _progress(tell)).run(plan, tell))
+        while len(driven) < len(ways) * len(plan) and (not driven or time.monotonic() < end_s):
+            driven.append(next(ways[len(driven) % len(ways)]))
+            bars.advance(whole)
     return driven
+
+
+def _progress(tell: Callable[[str], None]) -> TrainingProgress:
+    return TrainingProgress(
+        identified=lambda what, share: tell(f"identifying, {what}"),
+        trained=lambda epoch: tell(f"training, epoch {epoch.number} of {epoch.of}"),
+    )
 
 
 def table(driven: Sequence[Round]) -> Table:
     """Every round of every arm."""
     shown = Table(title="improve: error after 1 s of the model driven with, on a drive it had not seen")
-    for name in ("arm", "round", "grip", "limit, m/s²", "laps, s", "exits", "error, m", "afterwards"):
+    for name in ("arm", "round", "grip", "limit, m/s²", "laps, s", "exits", "clearance, m", "error, m", "afterwards"):
         shown.add_column(name, justify="left" if name in ("arm", "afterwards") else "right", overflow="fold")
-    for done in driven:
+    for done in sorted(driven, key=lambda done: (_NAMES.index(done.arm), done.number)):
         shown.add_row(
             done.arm,
             str(done.number),
@@ -117,6 +130,7 @@ def table(driven: Sequence[Round]) -> Table:
             f"{done.limit_mps2:.2f}",
             " ".join(f"{lap:.2f}" for lap in done.lap_times_s) or "none",
             str(done.exits),
+            f"{done.clearance_m:.2f}",
             f"{done.error_m:.3f}",
             done.swap,
         )
@@ -136,7 +150,7 @@ def draw(course: Course, driven: Sequence[Round]) -> improvement_pictures.Figure
         )
         for name, rounds in arms.items()
     ]
-    last = list(arms.values())[-1]
+    last = max(reversed(arms.values()), key=len)
     dropped = next((k for k, done in enumerate(last) if done.friction < 1), len(last) - 1)
     shown = sorted({0, max(dropped - 1, 0), dropped, len(last) - 1})
     return improvement_pictures.improvement(

@@ -89,9 +89,8 @@ def _over_rounds(axes: Axes, curves: Sequence[Curve], values: str, grip: Sequenc
         share = 100 * (1 - min(grip))
         axes.text(slippery[0] - 0.4, 0.98, f"grip -{share:.0f} %", transform=axes.get_xaxis_transform(), va="top")
     for curve, colour in zip(curves, _COLOURS, strict=False):
-        axes.plot(
-            rounds, getattr(curve, values), color=colour, linewidth=2.2, marker="o", markersize=5, label=curve.name
-        )
+        shown = getattr(curve, values)  # fewer where an arm is not as far as another
+        axes.plot(rounds[: len(shown)], shown, color=colour, linewidth=2.2, marker="o", markersize=5, label=curve.name)
     axes.set_xlabel("round")
     axes.set_xticks(rounds)
     axes.set_xlim(-0.5, len(grip) - 0.5)

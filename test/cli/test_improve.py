@@ -8,12 +8,18 @@ import torch
 from typer.testing import CliRunner
 
 from mbrl_ros.bringup import improvement
+from mbrl_ros.bringup.course import Course, clearance_m
+from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, earned_limit, stages
 from mbrl_ros.cli.main import app
+from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.track import Track
+from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import messages
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build
+from mbrl_ros.planning.settings import RacingPlannerSettings
 
 DT, SECONDS = 0.03, 24.0
 
@@ -40,7 +46,7 @@ def scripted(course, model, limit_mps2, friction, bag, number):
                 state = car(state, torch.from_numpy(action))
             speeds.append(float(state[3]))
     DRIVES.append((bag.name, round(limit_mps2, 3), friction))
-    figures = {"lap_times_s": [60.0 / limit_mps2], "exits": int(friction < 1 and number == 2)}
+    figures = {"lap_times_s": [60.0 / limit_mps2], "exits": int(friction < 1 and number == 2), "clearance_m": 0.2}
     path = {"x_m": speeds, "y_m": speeds, "vx_mps": speeds}
     kept.write_text(json.dumps({**figures, **path}))
     return figures
@@ -49,9 +55,10 @@ def scripted(course, model, limit_mps2, friction, bag, number):
 DRIVES: list[tuple[str, float, float]] = []
 
 
-def improve(folder, *options):
-    arguments = ["improve", "--out", str(folder), "--arm", "kinematic", "--laps", "1", "--rounds", "2"]
-    return CliRunner().invoke(app, [*arguments, "--recoveries", "1", "--json", str(folder) + ".json", *options])
+def improve(folder, *options, rounds=2, recoveries=1):
+    arguments = ["improve", "--out", str(folder), "--arm", "kinematic", "--laps", "1", "--rounds", str(rounds)]
+    arguments += ["--recoveries", str(recoveries), "--json", str(folder) + ".json"]
+    return CliRunner().invoke(app, [*arguments, *options])
 
 
 @pytest.fixture
@@ -101,12 +108,47 @@ def test_a_car_that_was_lost_earns_its_trust_anew(tmp_path, monkeypatch):
 
 
 def test_a_limit_is_earned_by_what_is_predicted():
-    margin = 0.25
-    good, fair, bad = (earned_limit(5.0, np.full(50, share * margin), margin, 0) for share in (0.1, 1.0, 4.0))
+    half = 0.125  # of the margin
+
+    def earned(errors_m, exits=0):
+        return earned_limit(5.0, np.array(errors_m), 2 * half, 2 * half, exits)
+
+    good, fair, bad = (earned([share * half] * 50) for share in (0.1, 1.0, 4.0))
     assert (good, fair, bad) == pytest.approx((5.0 * LARGEST_STEP, 5.0, 5.0 / LARGEST_STEP))
-    assert earned_limit(5.0, np.full(50, 0.5 * margin), margin, 0) > fair
-    assert earned_limit(5.0, np.full(50, 0.1 * margin), margin, exits=1) == pytest.approx(5.0 * AFTER_EXIT)
-    assert earned_limit(5.0, np.array([0.1] * 5 + [np.inf] * 5), margin, 0) == pytest.approx(5.0 / LARGEST_STEP)
+    assert earned([0.5 * half] * 50) > fair
+    assert earned([0.1 * half] * 50, exits=1) == pytest.approx(5.0 * AFTER_EXIT)
+    assert earned([0.1] * 5 + [np.inf] * 5) == pytest.approx(5.0 / LARGEST_STEP)
+
+
+def test_who_came_near_an_edge_may_not_drive_harder():
+    margin = 0.25
+    good, bad = np.full(50, 0.1 * margin), np.full(50, 4.0 * margin)
+    for clearance, earned in ((0.51, 5.0 * LARGEST_STEP), (0.49, 5.0), (0.01, 5.0)):
+        assert earned_limit(5.0, good, margin, clearance * margin, 0) == pytest.approx(earned)
+    assert earned_limit(5.0, bad, margin, 0.01, 0) == pytest.approx(5.0 / LARGEST_STEP)
+    assert earned_limit(5.0, good, margin, -0.01, 1) == pytest.approx(5.0 * AFTER_EXIT)
+
+
+def test_clearance_is_that_of_the_cars_nearest_side(tmp_path):
+    vehicle = read_settings(config_file("vehicles", "f1tenth", ".yaml"), Vehicle)
+    planner = read_settings(config_file("planners", "mppi_f1tenth_grip", ".yaml"), RacingPlannerSettings)
+    track = Track.from_csv(config_file("tracks", "demo", ".csv"))
+    course = Course(tmp_path, vehicle, track, planner, 1, 0, 1.0)
+    states = np.zeros((2, 8))
+    lateral = np.array([0.3, -0.1])
+    states[:, :2] = track.to_xy(np.array([1.0, 2.0]), lateral)
+    widths = track.at(1.0).width_left - 0.3, track.at(2.0).width_right - 0.1
+    assert clearance_m(course, states) == pytest.approx(min(map(float, widths)) - vehicle.width_m / 2, abs=1e-3)
+
+
+def test_no_round_begins_after_the_time_is_over_and_the_rest_follows_later(tmp_path, scripted_drives):
+    stopped = improve(tmp_path / "runs", "--minutes", "0", rounds=1, recoveries=0)
+    assert stopped.exit_code == 1
+    assert "run the same command again to go on" in stopped.output
+    assert [name for name, *_ in DRIVES] == ["drive_0"]
+    assert (tmp_path / "runs" / "improvement.png").exists()
+    assert improve(tmp_path / "runs", rounds=1, recoveries=0).exit_code == 0
+    assert [name for name, *_ in DRIVES] == ["drive_0", "drive_1"]
 
 
 def test_the_last_drive_is_only_driven():
