@@ -17,6 +17,9 @@ from mbrl_ros.models.starting import Remembering
 from mbrl_ros.models.stepping import at_dt
 from mbrl_ros.planning.ddp.planner import DDPPlanner
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
+from mbrl_ros.planning.mcts.guide import Guide
+from mbrl_ros.planning.mcts.planner import MCTSPlanner
+from mbrl_ros.planning.mcts.planner_settings import MCTSSettings
 from mbrl_ros.planning.members import EachMember
 from mbrl_ros.planning.mppi import MPPI
 from mbrl_ros.planning.mppi_settings import MPPISettings
@@ -77,7 +80,22 @@ def racing_ddp(
     return DDPPlanner(stepped, RacingTask(track, vehicle, task, dt=ddp.dt_s), ddp, model_id=loaded.id)
 
 
-_RACING: dict[PlannerName, Callable[..., Planner]] = {"mppi": racing_mppi, "ddp": racing_ddp}
+def racing_mcts(
+    loaded: LoadedModel, vehicle: Vehicle, track: Track, mcts: MCTSSettings, task: RacingSettings, seed: int
+) -> MCTSPlanner:
+    """Tree search on a loaded model, racing on ``track``; ``seed`` is not used, nothing is drawn.
+
+    Raises:
+        ModelError: as `require_drivable` and `require_same_car` say, or the model cannot step at the planner's dt.
+    """
+    require_drivable(loaded)
+    require_same_car(loaded, vehicle)
+    stepped = at_dt(loaded.model, mcts.dt_s, mcts.substeps)
+    racing = RacingTask(track, vehicle, task, dt=mcts.dt_s)
+    return MCTSPlanner(stepped, racing, Guide(track, vehicle, racing, mcts.guide), mcts, model_id=loaded.id)
+
+
+_RACING: dict[PlannerName, Callable[..., Planner]] = {"mppi": racing_mppi, "ddp": racing_ddp, "mcts": racing_mcts}
 
 
 def require_drivable(loaded: LoadedModel) -> None:

@@ -17,6 +17,7 @@ from mbrl_ros.planning import packages
 Backend = Literal["eager", "compiled"]
 
 _SMALLEST_TABLE = 65
+_TABLES = ("task.", "model.guide.")  # where tensors of a track may be: in tasks, and in laws that drive
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class _Inputs:
     def tables(self) -> tuple[int, ...]:
         """Which of the list's entries are the task's tables, whose number of rows may differ between tracks."""
         large = (
-            name.startswith("task.") and tensor.numel() >= _SMALLEST_TABLE for name, tensor in self._others.items()
+            name.startswith(_TABLES) and tensor.numel() >= _SMALLEST_TABLE for name, tensor in self._others.items()
         )
         return tuple(k for k, is_table in enumerate(large, start=1) if is_table)
 

@@ -10,9 +10,10 @@ from mbrl_ros.core.config import Settings
 from mbrl_ros.core.tasks.racing import RacingSettings
 from mbrl_ros.planning.control_loop import LoopSettings
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
+from mbrl_ros.planning.mcts.planner_settings import MCTSSettings
 from mbrl_ros.planning.mppi_settings import MPPISettings
 
-PlannerName = Literal["mppi", "ddp"]
+PlannerName = Literal["mppi", "ddp", "mcts"]
 
 
 class RacingPlannerSettings(Settings):
@@ -25,6 +26,9 @@ class RacingPlannerSettings(Settings):
     )
     ddp: DDPPlannerSettings = Field(
         default_factory=DDPPlannerSettings, description="planner `ddp`: differential dynamic programming"
+    )
+    mcts: MCTSSettings = Field(
+        default_factory=MCTSSettings, description="planner `mcts`: tree search, on a feedback law"
     )
     task: RacingSettings = Field(description="weights and soft limits of racing")
 

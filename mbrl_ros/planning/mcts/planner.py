@@ -1,0 +1,179 @@
+"""Tree search as a planner: the best sequence of offsets from a feedback law."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mbrl_ros.core.control_sequence import ControlSequence
+from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.layout import STATE
+from mbrl_ros.core.tasks.task import Task
+from mbrl_ros.models.model import DynamicsModel
+from mbrl_ros.models.starting import start_now
+from mbrl_ros.models.stepping import Held
+from mbrl_ros.planning.mcts.guided import GuidedModel, GuidedTask
+from mbrl_ros.planning.mcts.knots import Found, KnotTree, search_knots
+from mbrl_ros.planning.mcts.planner_settings import MCTSSettings
+from mbrl_ros.planning.planner import PlanningError, Problem, heed
+from mbrl_ros.planning.rollouts import Backend, Rollouts
+from mbrl_ros.planning.threads import threads
+
+
+class MCTSPlanner:
+    """Plans by tree search for offsets from what a feedback law commands; a `planning.planner.Planner`.
+
+    An edge of the tree holds a knot, the offset at its end, and offsets are linear between knots, from that of the last
+    plan at the present on; so commands have no steps from cycle to cycle. Each node's candidates are moves from the
+    last plan's offset at that time, with every combination of the settings' moves, and to go on with the law alone. The
+    law closes the loop inside of a rollout: coarse moves are enough, and a leaf's value is what follows under the last
+    plan or under the law alone, to the horizon's end. Planning again and again refines the offsets. Nothing is drawn:
+    the same inputs give the same plans to the bit on a CPU.
+
+    Args:
+        model: torch module, one step of ``settings.dt_s``.
+        task: torch module: rewards and bounds.
+        law: [..., S] -> [..., A] commands; a torch module.
+        settings: see `MCTSSettings`.
+        model_id: stands in every plan.
+
+    Raises:
+        ConfigError: the model steps another time.
+        LayoutError: model and task disagree.
+    """
+
+    kind = "mcts"
+
+    def __init__(
+        self, model: DynamicsModel, task: Task, law: torch.nn.Module, settings: MCTSSettings, model_id: str = ""
+    ) -> None:
+        if abs(model.dt - settings.dt_s) > 1e-9:
+            raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
+        self.task, self.settings, self.model_id = task, settings, model_id
+        self._own = model.model if isinstance(model, Held) else model
+        self._model = GuidedModel(model, law, *task.bounds())
+        guided = GuidedTask(task, self._model)
+        self.rollouts = Rollouts(self._model, guided, settings.backend)
+        self._low, self._high = (bound.double().numpy() for bound in guided.bounds())
+        drive = [(a, b) for a in settings.steering_moves_rad for b in settings.acceleration_moves_mps2]
+        self._moves, self._stay = np.array(drive, dtype=float), drive.index((0.0, 0.0))
+        steps = np.arange(settings.horizon) + 0.5
+        knots = settings.knot_steps * np.arange(settings.knots + 1)
+        self._linear = np.stack([np.interp(steps, knots, one) for one in np.eye(len(knots))], axis=1)
+        self._last: tuple[torch.Tensor, np.ndarray, Found] | None = None
+        self.reset()
+
+    @property
+    def backend(self) -> Backend:
+        """How rollouts are evaluated at present."""
+        return self.rollouts.backend
+
+    @property
+    def hindered(self) -> bool:
+        """Whether rollouts are evaluated in a slower way than the settings ask for."""
+        return self.backend != self.settings.backend
+
+    @property
+    def note(self) -> str:
+        """Why rollouts are not compiled, or what was done to compile them; empty if nothing was."""
+        return self.rollouts.note
+
+    def reset(self, plan: ControlSequence | None = None) -> None:
+        """Forget the previous plan, or go on from another planner's: its commands, less the law's along its states."""
+        self._knots_s: np.ndarray = np.zeros(1)
+        self._offsets: np.ndarray = np.zeros((1, len(self._low)))
+        if plan is None or plan.states is None:
+            return
+        with torch.no_grad():
+            law = self._model.guide(torch.tensor(plan.states[:-1])).double().numpy()
+        self._knots_s = plan.stamp_s + plan.dt * (np.arange(len(plan.actions)) + 0.5)
+        self._offsets = np.clip(plan.actions - law, self._low, self._high)
+
+    def warm_up(self, background: bool = False) -> None:
+        """Load or build the compiled rollouts; in the background, eager ones serve meanwhile, slowly."""
+        with threads(self.settings.threads):
+            self.rollouts.warm_up(background)
+
+    def plan(self, problem: Problem) -> ControlSequence:
+        """The sequence to follow from the problem's stamp on.
+
+        Raises:
+            PlanningError: no rollout has a finite cost, the task cannot heed a speed cap or obstacles, or the model's
+                delay grew.
+        """
+        heed(self.task, problem)
+        with torch.inference_mode(), threads(self.settings.threads):
+            return self._plan(problem)
+
+    def candidates(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """States [N, H + 1, 8] and costs [N] of up to ``count`` of the last search, evenly spread in rank."""
+        if self._last is None:
+            raise PlanningError("there are no candidates before the first plan")
+        start, first, found = self._last
+        ranked = np.argsort(found.costs, kind="stable")[: np.isfinite(found.costs).sum()]
+        chosen = ranked[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
+        with torch.inference_mode(), threads(self.settings.threads):
+            states = self.rollouts.trace(start, self._steps(found.knots[chosen], first)).states
+        return self._car(states), found.costs[chosen]
+
+    def _plan(self, problem: Problem) -> ControlSequence:
+        settings, stamp_s = self.settings, problem.stamp_s
+        start, history_share = self._start(problem)
+        times = stamp_s + settings.dt_s * settings.knot_steps * np.arange(settings.knots + 1)
+        previous = self._offsets_at(times)
+        first, bases = previous[0], np.stack([previous[1:], np.zeros_like(previous[1:])])
+
+        def evaluate(knots: np.ndarray) -> np.ndarray:
+            return self.rollouts.evaluate(start, self._steps(knots, first)).double().numpy()
+
+        tree = KnotTree(bases, self._moves, self._low, self._high)
+        found = search_knots(tree, evaluate, settings.rounds, settings.leaves, settings.exploration)
+        if not np.isfinite(found.costs[found.best]):
+            raise PlanningError(f"at {stamp_s:.3f} s none of {len(found.costs)} rollouts has a finite cost")
+        self._last = start, first, found
+        best = found.knots[found.best]
+        self._knots_s, self._offsets = times, np.concatenate([first[None], best])
+        trace = self.rollouts.trace(start, self._steps(best[None], first))
+        terms = dict(zip(self.rollouts.term_names, trace.costs[0].tolist(), strict=True))
+        return ControlSequence(
+            stamp_s,
+            settings.dt_s,
+            trace.states[0, 1:, : len(self._low)].double().numpy(),
+            self._model.action_layout,
+            self._car(trace.states)[0],
+            self.model_id,
+            {
+                **{f"cost.{name}": cost for name, cost in terms.items()},
+                "total_cost": sum(terms.values()),
+                "iterations": float(found.rounds),
+                "simulations": float(len(found.costs)),
+                "depth": float(found.depth),
+                "best_child_visits": float(found.visits[found.choice]),
+                "root_value": -float(found.costs[found.best]),
+                "gain": float(found.costs[self._stay] - found.costs[found.best]),
+                "non_finite_share": float(1.0 - np.isfinite(found.costs).mean()),
+                "history_share": history_share,
+            },
+        )
+
+    def _start(self, problem: Problem) -> tuple[torch.Tensor, float]:
+        """State that rollouts begin with, and the share of the driving that the model wanted to see before it."""
+        begin, share = start_now(self._own, problem.state, problem.stamp_s, problem.commands, problem.driven)
+        dt, count = self.settings.dt_s, self._model.remembered
+        sent = torch.from_numpy(problem.commands.mean(problem.stamp_s - count * dt, dt, count))
+        return self._model.start(begin, sent).to(torch.float32), share
+
+    def _offsets_at(self, times: np.ndarray) -> np.ndarray:
+        """[N, A] offsets of the last plan at ``times`` [N], the last one held."""
+        return np.stack([np.interp(times, self._knots_s, column) for column in self._offsets.T], axis=1)
+
+    def _steps(self, knots: np.ndarray, first: np.ndarray) -> torch.Tensor:
+        """[N, H, A] offsets through ``knots`` [N, D, A], from ``first`` [A] at the present; lies as [H, A, N]."""
+        begun = np.concatenate([np.broadcast_to(first, (len(knots), 1, len(first))), knots], axis=1)
+        count, depth, actions = begun.shape
+        steps = self._linear @ begun.transpose(1, 2, 0).reshape(depth, -1)
+        return torch.from_numpy(steps.reshape(-1, actions, count).astype(np.float32)).permute(2, 0, 1)
+
+    def _car(self, states: torch.Tensor) -> np.ndarray:
+        """[..., 8] the car's part of the states of the guided model."""
+        return states[..., self._model.memory :][..., : len(STATE)].double().numpy()
