@@ -36,14 +36,17 @@ from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
+NOISE: dict[str, Any] = {"steering_std_rad": 0.05, "acceleration_std_mps2": 1.0, "knot_spacing_s": 0.25}
+# Integrated noise is smallest where the others act most, at the beginning: it needs more of it.
+INTEGRATED: dict[str, Any] = {"steering_std_rad": 0.08, "acceleration_std_mps2": 1.5, "knot_spacing_s": 0.25}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "white": {"sampler": "white"},
-    "spline": {"sampler": "spline"},
-    "spline, antithetic": {"sampler": "spline", "antithetic": True},
-    "coloured, exponent 1": {"sampler": "coloured", "steering_exponent": 1.0, "drive_exponent": 1.0},
-    "coloured, exponent 2": {"sampler": "coloured"},
-    "derivative": {"sampler": "derivative"},
-    "iCEM": {"update": "cem", "sampler": "coloured", "iterations": 2},
+    "white": {**NOISE, "sampler": "white"},
+    "spline": {**NOISE, "sampler": "spline"},
+    "spline, antithetic": {**NOISE, "sampler": "spline", "antithetic": True},
+    "coloured, exponent 1": {**NOISE, "sampler": "coloured", "steering_exponent": 1.0, "drive_exponent": 1.0},
+    "coloured, exponent 2": {**NOISE, "sampler": "coloured"},
+    "derivative": {**INTEGRATED, "sampler": "derivative"},
+    "iCEM": {**NOISE, "update": "cem", "sampler": "coloured", "iterations": 2},
 }
 
 
