@@ -35,6 +35,7 @@ def test_other_models_are_refused_with_the_reason(vehicle, change, words):
 
 SMALL = {
     "mppi": {"rollouts": 64, "horizon": 20, "dt_s": 0.04, "backend": "eager"},
+    "ddp": {"horizon": 20, "dt_s": 0.04, "first_iterations": 4, "iterations": 1, "backend": "eager"},
     "mcts": {"knots": 5, "knot_steps": 4, "rounds": 2, "leaves": 4, "dt_s": 0.05, "backend": "eager"},
 }
 """Settings of each planner that are computed at once."""
