@@ -39,6 +39,12 @@ def test_only_the_first_plan_may_take_long_and_both_go_on_from_what_is_followed(
     assert rehearsed(Newcomer(4.0, 0.02)).begun_with == [FOLLOWED, FOLLOWED]
 
 
-def test_one_that_the_car_would_stop_for_is_refused_with_the_time_it_takes():
-    with pytest.raises(PlanningError, match=r"\(eager\) takes 0\.40 s for a plan, the car stops after 0\.3 s"):
-        rehearsed(Newcomer(0.1, 0.4))
+@pytest.mark.parametrize("seconds", [0.4, 0.16])
+def test_one_that_the_car_would_stop_for_is_refused_with_the_time_it_takes(seconds):
+    """At 0.16 s a plan is there 0.16 s after its stamp and the next one 0.32 s after it, which is 0.02 s too late."""
+    with pytest.raises(PlanningError, match=rf"\(eager\) takes {seconds:.2f} s for a plan.* stops 0\.3 s after"):
+        rehearsed(Newcomer(0.1, seconds))
+
+
+def test_one_that_finds_the_next_plan_while_the_last_is_still_followed_takes_over():
+    rehearsed(Newcomer(0.1, 0.14))
