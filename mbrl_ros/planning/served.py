@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import traceback
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class ServedPlanners(Generic[P]):
         build: a model and the name of a planner to that planner, warmed up; blocks.
         say: told of every failure.
         kind: name of the planner that begins.
-        retry_s: how long what failed is left alone [s].
+        retry_s: how long what failed is left alone, by the times handed in [s].
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ServedPlanners(Generic[P]):
         self._worker: threading.Thread | None = None
         self._in_force: _Pair | None = None
         self._served = self._nominal = ""
+        self._now_s = -math.inf
 
     def begin(self) -> None:
         """Forget everything, and build the chosen planner for the model in force; blocks.
@@ -119,13 +121,14 @@ class ServedPlanners(Generic[P]):
 
     def _catch_up(self, now_s: float) -> None:
         with self._lock:
+            self._now_s = now_s
             self._take_over()
             wanted = self._wanted()
             self._failures = {pair: f for pair, f in self._failures.items() if pair in wanted}
             missing = [pair for pair in wanted if pair not in self._planners and not self._failed_lately(pair, now_s)]
             if not missing or (self._worker is not None and self._worker.is_alive()):
                 return
-            arguments = (missing[0], self._generation, now_s)
+            arguments = (missing[0], self._generation)
             self._worker = threading.Thread(target=self._make, args=arguments, name="build planner", daemon=True)
             self._worker.start()
 
@@ -146,7 +149,7 @@ class ServedPlanners(Generic[P]):
     def _failed_lately(self, pair: _Pair, now_s: float) -> bool:
         return pair in self._failures and 0 <= now_s - self._failures[pair][0] < self._retry_s
 
-    def _make(self, pair: _Pair, generation: int, now_s: float) -> None:
+    def _make(self, pair: _Pair, generation: int) -> None:
         try:
             planner = self._build(self._fetch(pair.model_id), pair.kind)
         except Exception as error:
@@ -154,7 +157,8 @@ class ServedPlanners(Generic[P]):
             reason = str(error) if isinstance(error, MbrlError) else traceback.format_exc()
             with self._lock:
                 told = self._failures.get(pair, (0.0, ""))[1]
-                self._failures[pair] = (now_s, reason)
+                # Left alone from its end on: what takes a minute to fail would otherwise be tried without a pause.
+                self._failures[pair] = (self._now_s, reason)
             if reason != told:
                 self._say(f"{pair} not taken over, the present one drives on: {reason}")
             return

@@ -102,6 +102,20 @@ def test_a_model_that_fails_is_told_once_and_tried_again_after_a_while(server):
     assert (server.plans_with(), server.planners.trouble) == ("b", "")
 
 
+def test_what_took_long_to_fail_is_left_alone_as_long_as_what_failed_at_once(server):
+    server.bad.add("b")
+    server.may_build.clear()
+    server.planners.serve("b", 0.0)
+    server.planners.serve("b", 60.0)
+    server.may_build.set()
+    server.planners._worker.join(30)
+    server.planners.serve("b", 64.9)
+    assert server.fetched == ["", "b"]
+    server.planners.serve("b", 65.1)
+    server.settle(65.1)
+    assert server.fetched == ["", "b", "b"]
+
+
 def test_trouble_is_over_when_the_present_model_is_served_again(server):
     server.bad.add("b")
     server.planners.serve("b", 0.0)
