@@ -58,6 +58,7 @@ class ServedPlanners(Generic[P]):
         self._in_force: _Pair | None = None
         self._served = self._nominal = ""
         self._now_s = -math.inf
+        self._distrusted: set[str] = set()
 
     def begin(self) -> None:
         """Forget everything, and build the chosen planner for the model in force; blocks.
@@ -91,11 +92,22 @@ class ServedPlanners(Generic[P]):
         self._nominal = model_id
         self._catch_up(now_s)
 
+    def distrust(self, model_id: str, *, holds: bool) -> None:
+        """The server says whether ``model_id``, in force there, is too little trusted to be planned with.
+
+        What it says of another model that comes into force speaks for that one only, not for the one before, which is
+        planned with until the other's planner is ready.
+        """
+        with self._lock:
+            (self._distrusted.add if holds else self._distrusted.discard)(model_id)
+
     def planner(self, *, nominal: bool = False) -> P | None:
-        """The planner to plan with now; None where it is not there (yet)."""
+        """The planner to plan with now, on the nominal model where wished or where the other is distrusted; None where
+        it is not there (yet)."""
         with self._lock:
             if self._in_force is None:
                 return None
+            nominal = nominal or self._in_force.model_id in self._distrusted
             wanted = _Pair(self._in_force.kind, self._nominal) if nominal else self._in_force
             others = (planner for pair, planner in self._planners.items() if pair.model_id == wanted.model_id)
             return self._planners.get(wanted) or next(others, None)

@@ -139,6 +139,25 @@ def test_what_was_still_being_built_when_it_began_anew_comes_too_late(server):
     assert (server.plans_with(), list(server.planners._planners)) == ("c", [("mppi", "c")])
 
 
+def test_a_distrusted_model_is_not_planned_with_while_the_one_in_its_place_is_built(server):
+    server.planners.keep_nominal("n", 0.0)
+    server.settle()
+    server.planners.distrust("a", holds=True)
+    assert server.plans_with() == "n"
+    server.may_build.clear()
+    server.planners.serve("b", 1.0)
+    server.planners.distrust("b", holds=False)
+    assert server.plans_with() == "n", "what is said of b does not speak for a"
+    server.may_build.set()
+    server.settle(1.0)
+    assert server.plans_with() == "b"
+    server.planners.serve("a", 2.0)
+    server.settle(2.0)
+    assert server.plans_with() == "n"
+    server.planners.distrust("a", holds=False)
+    assert server.plans_with() == "a"
+
+
 def test_another_planner_is_built_beside_the_present_one_for_both_models(server):
     server.planners.keep_nominal("n", 0.0)
     server.settle()

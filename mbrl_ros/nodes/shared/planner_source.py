@@ -108,4 +108,5 @@ class PlannerSource:
 
     def _on_trust(self, message: ModelTrust) -> None:
         self._trust = message
+        self._planners.distrust(message.model_id, holds=message.level >= ModelTrust.NOMINAL)
         self._planners.keep_nominal(message.nominal_id, self._clock.receipt_s())
