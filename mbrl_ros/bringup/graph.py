@@ -160,13 +160,17 @@ def vehicle_graph(options: DriveOptions) -> Graph:
 
 
 def _shadow(wanted: str, planner: NodeSpec) -> NodeSpec:
-    """``planner`` once more, in shadow mode: another planner by its name, or with another file."""
+    """``planner`` once more, in shadow mode: another planner by its name, or with another file.
+
+    What is in the way of the one that drives is in its way, too.
+    """
     from mbrl_ros.planning.settings import PlannerName  # torch comes with it: graphs without a shadow do without
 
     by_name = wanted in get_args(PlannerName)
     other = {"planner": wanted} if by_name else {"config": config_file("planners", wanted, ".yaml")}
     parameters = {**planner.parameters, **other, "shadow": True}
-    return replace(planner, parameters=parameters, name="shadow_planner", dispensable=True)
+    heard = {"~/obstacles": f"/{planner.node}/obstacles"}
+    return replace(planner, parameters=parameters, remappings=heard, name="shadow_planner", dispensable=True)
 
 
 def simulation_graph(options: SimulationOptions) -> Graph:

@@ -131,4 +131,6 @@ def test_what_was_sent_is_compared_with_the_plan_at_the_same_stamp(ros_domain, t
         np.testing.assert_allclose([found.steering_rms, found.acceleration_rms], np.abs(off), atol=1e-6)
         np.testing.assert_allclose([found.steering_bias, found.acceleration_bias], off / 5, atol=1e-6)
         assert bench.node.count_publishers("/shadow_planner/command") == 0
+        hearing = bench.node.get_subscriptions_info_by_topic("/planner/obstacles")
+        assert [info.node_name for info in hearing] == ["shadow_planner"]
         assert [info.node_name for info in bench.node.get_publishers_info_by_topic("/drive")] == ["bench"]
