@@ -188,7 +188,10 @@ class PlannerNode:
         plan = planner.plan(problem)
         solve_time_s = time.perf_counter() - begun
         with self._lock:
-            self.loop.adopt(plan, solve_time_s)
+            refusal = self.loop.adopt(plan, solve_time_s)
+        if refusal:
+            self._planning_with = None  # nor does it go on from there itself
+            raise PlanningError(f"planner {planner.kind}: a plan {refusal} is not followed")
         self._told.plan(plan, planner)
         self._told.status(plan, planner, self.loop.counters, (solve_time_s, age_s))
 

@@ -141,12 +141,23 @@ class ControlLoop:
             self._state, self._stamp_s, self._commands.copy(), self._driven.copy(), self.speed_cap_mps, obstacles
         )
 
-    def adopt(self, plan: ControlSequence, solve_time_s: float) -> None:
-        """Follow ``plan`` from now on."""
+    def adopt(self, plan: ControlSequence, solve_time_s: float) -> str:
+        """Follow ``plan`` from now on; returns why it was refused, or an empty string."""
+        if refusal := self._plan_refusal(plan):
+            self.counters[f"plan {refusal}"] += 1
+            return refusal
         self.counters["plans"] += 1
         self.counters["plans with little history"] += plan.diagnostics.get("history_share", 1.0) < 1.0
         self.counters["missed deadlines"] += solve_time_s > 1.0 / self.settings.control_rate_hz
         self.plan = plan
+        return ""
+
+    def _plan_refusal(self, plan: ControlSequence) -> str:
+        # The commanded speed is read from them.
+        if plan.states is None or not np.isfinite(plan.states).all():
+            return "without finite states"
+        # A plan begins at a state that was taken in; found while time was set back, it would be followed for long.
+        return "of another time" if plan.stamp_s > self._stamp_s else ""
 
     def command(self, now_s: float, receipt_s: float) -> Command:
         """The command for now: the plan's, or a braked stop; ``reason`` then says why.

@@ -180,6 +180,26 @@ def test_a_reset_accepts_earlier_stamps_again():
     assert not is_stop(cycle(subject, 1.0))
 
 
+def test_a_plan_that_was_found_while_time_was_set_back_is_not_followed():
+    subject = loop()
+    cycle(subject, 100.0)
+    subject.reset()
+    assert subject.adopt(plan_at(100.0), solve_time_s=0.005) == "of another time"
+    assert is_stop(cycle(subject, 1.0, solve=False)) and subject.reason == "no plan yet"
+    assert subject.counters["plan of another time"] == 1
+
+
+def test_a_plan_whose_predicted_speed_is_not_a_number_leaves_the_last_one():
+    subject = loop()
+    cycle(subject, 1.0)
+    broken = plan_at(1.0, steering=0.3)
+    broken.states[5:, VX] = math.nan
+    assert subject.adopt(broken, solve_time_s=0.005) == "without finite states"
+    command = subject.command(1.02, 1.02)
+    assert command.steering_angle_rad == 0.1
+    assert command.speed_mps == pytest.approx(3.12)
+
+
 def test_a_speed_cap_goes_to_the_planner_and_holds_for_the_commanded_speed():
     subject = loop()
     subject.speed_cap_mps = 1.5
