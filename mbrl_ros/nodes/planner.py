@@ -145,13 +145,12 @@ class PlannerNode:
                 self.loop.counters[f"state in frame '{message.header.frame_id}'"] += 1
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
-        stamp_s, drive = to_seconds(message.header.stamp), message.drive
+        stamp_s, sent = to_seconds(message.header.stamp), [message.drive.steering_angle, message.drive.acceleration]
         with self._lock:
-            self.loop.sent(stamp_s, drive.steering_angle, drive.acceleration)
+            refusal = self.loop.sent(stamp_s, *sent)
             plan, planner = self.loop.followed, self._planning_with
-        if self._shadow is not None and plan is not None and planner is not None:
-            sent = np.array([drive.steering_angle, drive.acceleration])
-            self._shadow.compare(stamp_s, sent, plan, planner.kind)
+        if self._shadow is not None and not refusal and plan is not None and planner is not None:
+            self._shadow.compare(stamp_s, np.array(sent), plan, planner.kind)
 
     def _on_tick(self) -> None:
         if not self.active:

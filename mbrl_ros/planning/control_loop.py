@@ -122,9 +122,16 @@ class ControlLoop:
             return "duplicate" if stamp_s == self._stamp_s else "backward"
         return ""
 
-    def sent(self, stamp_s: float, steering_angle: float, acceleration: float) -> None:
-        """A command really went to the car, as the gate let it through."""
+    def sent(self, stamp_s: float, steering_angle: float, acceleration: float) -> str:
+        """A command really went to the car, as the gate let it through; returns why it was refused, or an empty string.
+
+        The gate lets through nothing that is not finite, but in shadow mode others may drive.
+        """
+        if not (math.isfinite(steering_angle) and math.isfinite(acceleration)):
+            self.counters["sent non-finite"] += 1
+            return "non-finite"
         self._commands.append(stamp_s, np.array([steering_angle, acceleration]))
+        return ""
 
     @property
     def followed(self) -> ControlSequence | None:

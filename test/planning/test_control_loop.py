@@ -173,6 +173,15 @@ def test_each_state_is_solved_for_once():
     assert subject.problem() is None
 
 
+def test_what_was_sent_but_is_no_number_is_counted_and_not_planned_with():
+    subject = loop()
+    assert subject.sent(0.98, 0.3, -2.0) == ""
+    assert subject.sent(0.99, math.nan, 0.0) == "non-finite"
+    subject.observe(state(), 1.0, 1.0, 1.0)
+    assert subject.problem().commands.at(1.0).tolist() == [0.3, -2.0]
+    assert subject.counters["sent non-finite"] == 1
+
+
 def test_a_reset_accepts_earlier_stamps_again():
     subject = loop()
     cycle(subject, 100.0)
