@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mbrl_ros.core.tasks.obstacles import Obstacle
+from mbrl_ros.core.tasks.obstacles import Obstacle, nearest
 
 
 class SeenObstacles:
@@ -17,7 +17,7 @@ class SeenObstacles:
     Args:
         timeout_s: longest that they count after their stamp [s].
         future_tolerance_s: how far a stamp may lie ahead of the clock [s].
-        capacity: most that the task takes; of more, the nearest to the car count.
+        capacity: most that the task takes; of more, those whose outlines are nearest to the car count.
         counters: what is dropped is counted here.
     """
 
@@ -43,13 +43,12 @@ class SeenObstacles:
             self._obstacles, self._stamp_s = tuple(obstacles), stamp_s
 
     def present(self, now_s: float, position: np.ndarray) -> tuple[Obstacle, ...]:
-        """At most as many as the task takes, seen lately, the nearest to ``position`` [2] [m] in the order given."""
+        """At most as many as the task takes, seen lately, in the order given: those whose outlines are the nearest to
+        ``position`` [2] [m], however far away the middle of a wall may be."""
         if self._obstacles and now_s - self._stamp_s > self._timeout_s:
             self._counters["obstacles stale"] += 1
             self._obstacles = ()
         if len(self._obstacles) <= self._capacity:
             return self._obstacles
         self._counters["cycles with obstacles left out"] += 1
-        distances = [math.hypot(o.x_m - position[0], o.y_m - position[1]) for o in self._obstacles]
-        nearest = sorted(np.argsort(distances, kind="stable")[: self._capacity])
-        return tuple(self._obstacles[number] for number in nearest)
+        return nearest(self._obstacles, self._capacity, float(position[0]), float(position[1]))

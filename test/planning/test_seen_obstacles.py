@@ -47,3 +47,11 @@ def test_of_too_many_the_nearest_count():
     assert subject.present(1.0, HERE) == (FAR, NEAR)
     assert subject.present(1.0, np.array([4.0, 0.0])) == (FARTHEST, NEAR)
     assert counters == {"cycles with obstacles left out": 2}
+
+
+def test_a_long_wall_counts_by_its_outline_not_by_its_middle():
+    wall = Obstacle(2.0, 6.0, yaw_rad=np.pi / 2, length_m=14.0, width_m=0.2)
+    post = Obstacle(0.0, -3.0, radius_m=0.1)
+    subject, _ = seen(capacity=1)
+    subject.observe([post, wall], 1.0, 1.0)
+    assert subject.present(1.0, HERE) == (wall,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -41,6 +42,41 @@ class Obstacle:
             raise ConfigError(f"an obstacle is not finite: {self}")
         if min(self.radius_m, self.length_m, self.width_m) < 0.0:
             raise ConfigError(f"an obstacle has a negative size: {self}")
+
+
+class _Boxes(NamedTuple):
+    """Rounded boxes: centres [..., 2] [m], directions [..., 2] of their length (cosine, sine), half sizes [..., 2] and
+    radii [...] [m]."""
+
+    centre: torch.Tensor
+    direction: torch.Tensor
+    half_size: torch.Tensor
+    radius: torch.Tensor
+
+    @classmethod
+    def of(cls, obstacles: Sequence[Obstacle]) -> _Boxes:
+        """Those of N obstacles, in double precision."""
+        numbers = torch.tensor([astuple(o) for o in obstacles], dtype=torch.float64)
+        x, y, radius, yaw, length, width = numbers.reshape(-1, 6).unbind(-1)
+        direction = torch.stack([torch.cos(yaw), torch.sin(yaw)], dim=-1)
+        return cls(torch.stack([x, y], dim=-1), direction, torch.stack([length, width], dim=-1) / 2, radius)
+
+    def distance(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """[...] signed distance [m] of points [...] to the outline, negative inside."""
+        dx, dy = x - self.centre[..., 0], y - self.centre[..., 1]
+        cos, sin = self.direction[..., 0], self.direction[..., 1]
+        along = torch.abs(cos * dx + sin * dy) - self.half_size[..., 0]
+        across = torch.abs(cos * dy - sin * dx) - self.half_size[..., 1]
+        outside = torch.sqrt(along.clamp_min(0) ** 2 + across.clamp_min(0) ** 2 + 1e-12)
+        inside = torch.maximum(along, across).clamp_max(0)
+        return outside + inside - self.radius
+
+
+def nearest(obstacles: Sequence[Obstacle], count: int, x_m: float, y_m: float) -> tuple[Obstacle, ...]:
+    """The ``count`` obstacles whose outlines are nearest to a point [m], in the order given."""
+    distances = _Boxes.of(obstacles).distance(*torch.tensor([x_m, y_m], dtype=torch.float64))
+    chosen = torch.argsort(distances, stable=True)[:count].tolist()
+    return tuple(obstacles[number] for number in sorted(chosen))
 
 
 class ObstacleField(torch.nn.Module):
@@ -85,10 +121,9 @@ class ObstacleField(torch.nn.Module):
         self._present = tuple(obstacles)
         away = Obstacle(_AWAY_M, _AWAY_M)
         every = [*obstacles, *[away] * (self.capacity - len(obstacles))]
-        self.centre.copy_(torch.tensor([[o.x_m, o.y_m] for o in every]))
-        self.direction.copy_(torch.tensor([[math.cos(o.yaw_rad), math.sin(o.yaw_rad)] for o in every]))
-        self.half_size.copy_(torch.tensor([[o.length_m / 2, o.width_m / 2] for o in every]))
-        self.radius.copy_(torch.tensor([o.radius_m for o in every]))
+        own = self.centre, self.direction, self.half_size, self.radius
+        for buffer, values in zip(own, _Boxes.of(every), strict=True):
+            buffer.copy_(values)
 
     def clearances(self, state: torch.Tensor) -> list[torch.Tensor]:
         """[...] distance [m] from the car's outline to each of the N obstacles, negative inside; states [..., 8]."""
@@ -105,10 +140,5 @@ class ObstacleField(torch.nn.Module):
 
     def _distance(self, x: torch.Tensor, y: torch.Tensor, number: int) -> torch.Tensor:
         """[...] signed distance [m] of points to one obstacle."""
-        dx, dy = x - self.centre[number, 0], y - self.centre[number, 1]
-        cos, sin = self.direction[number, 0], self.direction[number, 1]
-        along = torch.abs(cos * dx + sin * dy) - self.half_size[number, 0]
-        across = torch.abs(cos * dy - sin * dx) - self.half_size[number, 1]
-        outside = torch.sqrt(along.clamp_min(0) ** 2 + across.clamp_min(0) ** 2 + 1e-12)
-        inside = torch.maximum(along, across).clamp_max(0)
-        return outside + inside - self.radius[number]
+        box = _Boxes(self.centre[number], self.direction[number], self.half_size[number], self.radius[number])
+        return box.distance(x, y)
