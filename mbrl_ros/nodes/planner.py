@@ -197,11 +197,12 @@ class PlannerNode:
     def _report(self) -> diagnostics.Report:
         with self._lock:
             counters, reason = {"in force": self.source.in_force, **self.loop.counters}, self.loop.reason
+            unseen = self.loop.seen.doubt
         if not self.active:
             return diagnostics.STALE, "not active", counters
         if reason:
             return diagnostics.ERROR, reason, counters
-        doubt = self.source.doubt()
+        doubt = "; ".join(filter(None, (self.source.doubt(), unseen)))
         return (diagnostics.WARN if doubt else diagnostics.OK), doubt or "planning", counters
 
 

@@ -30,6 +30,8 @@ class SeenObstacles:
         """There is nothing in the way any more."""
         self._obstacles: tuple[Obstacle, ...] = ()
         self._stamp_s = -math.inf
+        self.doubt = ""
+        """Why the car may be driven into something, as of the last ``present``, or empty."""
 
     def observe(self, obstacles: Sequence[Obstacle], stamp_s: float, now_s: float) -> None:
         """Take in all obstacles that were seen at ``stamp_s`` [s], in the frame of states."""
@@ -45,10 +47,16 @@ class SeenObstacles:
     def present(self, now_s: float, position: np.ndarray) -> tuple[Obstacle, ...]:
         """At most as many as the task takes, seen lately, in the order given: those whose outlines are the nearest to
         ``position`` [2] [m], however far away the middle of a wall may be."""
-        if self._obstacles and now_s - self._stamp_s > self._timeout_s:
-            self._counters["obstacles stale"] += 1
-            self._obstacles = ()
-        if len(self._obstacles) <= self._capacity:
+        self.doubt = ""
+        if math.isfinite(self._stamp_s) and now_s - self._stamp_s > self._timeout_s:
+            self.doubt = "obstacles are not heard of any more, and none is kept away from"
+            if self._obstacles:
+                self._counters["obstacles stale"] += 1
+                self._obstacles = ()
+        count = len(self._obstacles)
+        if count <= self._capacity:
             return self._obstacles
+        left_out = count - self._capacity
+        self.doubt = f"{left_out} of {count} obstacles are left out, field 'task.obstacles' allows no more"
         self._counters["cycles with obstacles left out"] += 1
         return nearest(self._obstacles, self._capacity, float(position[0]), float(position[1]))

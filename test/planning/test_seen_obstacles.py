@@ -55,3 +55,20 @@ def test_a_long_wall_counts_by_its_outline_not_by_its_middle():
     subject, _ = seen(capacity=1)
     subject.observe([post, wall], 1.0, 1.0)
     assert subject.present(1.0, HERE) == (wall,)
+
+
+def test_it_says_while_the_car_may_be_driven_into_something():
+    subject, _ = seen(capacity=1)
+    subject.present(0.0, HERE)
+    assert subject.doubt == "", "nobody ever spoke of obstacles"
+    subject.observe([NEAR, FAR, FARTHEST], 1.0, 1.0)
+    subject.present(1.0, HERE)
+    assert subject.doubt == "2 of 3 obstacles are left out, field 'task.obstacles' allows no more"
+    subject.observe([NEAR], 1.1, 1.1)
+    subject.present(1.1, HERE)
+    assert subject.doubt == ""
+    subject.present(2.0, HERE)
+    assert "not heard of any more" in subject.doubt
+    subject.observe([], 2.1, 2.1)
+    subject.present(2.1, HERE)
+    assert subject.doubt == ""
