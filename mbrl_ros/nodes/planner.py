@@ -107,9 +107,10 @@ class PlannerNode:
         if not self.active:
             return
         self.active = False
-        self._solver.stop()
+        # First the car, then the thread: a solve that is under way may take long.
         for _ in range(self.settings.loop.stop_commands):
             self._send(self.loop.stop(), self.clock.now_s())
+        self._solver.stop()
 
     def _send(self, command: Command, now_s: float) -> None:
         if self._command is not None:
