@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +26,7 @@ from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.prior import Prior
 from mbrl_ros.planning.rollouts import Backend, Rollouts
 from mbrl_ros.planning.sampler import Distribution, Sampler, shifted
+from mbrl_ros.planning.threads import threads
 from mbrl_ros.planning.weighting import effective_sample_size
 
 _Samples = Callable[[], tuple[torch.Tensor, torch.Tensor]]
@@ -152,7 +152,7 @@ class MPPI:
 
     def warm_up(self, background: bool = False) -> None:
         """Load or build the compiled rollouts; in the background, eager ones serve meanwhile, slowly."""
-        with _threads(self.settings.threads):
+        with threads(self.settings.threads):
             if self._fused is not None:
                 self._fused.warm_up(background)
             self.rollouts.warm_up(background)
@@ -166,14 +166,14 @@ class MPPI:
         """
         heed(self.task, problem)
         prior = self._proposals(problem)
-        with torch.inference_mode(), _threads(self.settings.threads):
+        with torch.inference_mode(), threads(self.settings.threads):
             return self._plan(problem, prior)
 
     def candidates(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """States [N, H + 1, 8] and costs [N] of up to ``count`` of the last plan's samples, evenly spread in rank."""
         if self._last is None:
             raise PlanningError("there are no candidates before the first plan")
-        with torch.inference_mode(), _threads(self.settings.threads):
+        with torch.inference_mode(), threads(self.settings.threads):
             state, applied, costs = self._samples
             ranked = torch.argsort(costs)[: int(torch.isfinite(costs).sum())]
             places = torch.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().long()
@@ -348,13 +348,3 @@ class MPPI:
 def _own(model: DynamicsModel) -> DynamicsModel:
     """What is stepped several times per step of a plan, or ``model`` itself."""
     return model.model if isinstance(model, Held) else model
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
