@@ -130,10 +130,9 @@ class MPPI:
 
     @property
     def hindered(self) -> bool:
-        """Whether rollouts are evaluated in a slower way than the settings ask for."""
-        if self.settings.backend == "fused" or self._fused is not None:
-            return self.backend != "fused"
-        return self.backend != self.rollouts.wanted
+        """Whether rollouts, the plan's own included, are evaluated in a slower way than the settings ask for."""
+        unfused = (self.settings.backend == "fused" or self._fused is not None) and self.backend != "fused"
+        return unfused or self.rollouts.backend != self.rollouts.wanted  # which show the plan also beside the kernels
 
     @property
     def note(self) -> str:

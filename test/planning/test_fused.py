@@ -111,7 +111,7 @@ def test_auto_takes_the_kernels_only_where_there_is_a_gpu(prompt, race, monkeypa
     monkeypatch.setattr(fused, "missing_gpu", lambda: "")
     monkeypatch.setattr(fused, "DeviceKernels", HostKernels)
     made = planner(prompt, race, "auto")
-    assert (made.backend, made.hindered, made.note) == ("fused", False, "")
+    assert (made.backend, made.hindered, made.note) == ("fused", True, "")  # torch shows the plan, and is slow as yet
 
 
 def test_asked_for_without_a_gpu_they_run_on_the_processor_and_say_so(prompt, race, monkeypatch):
