@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from mbrl_ros.core.config import Settings
 from mbrl_ros.core.errors import ConfigError
@@ -17,6 +17,8 @@ _STD_FIELDS = {
     "speed_command": "speed_std_mps",
     "duty_command": "duty_std",
 }
+
+_MOST_KEPT = 0.25  # share of the samples that may be old ones; proposals may be half, and two are plans
 
 
 class CEMSettings(Settings):
@@ -38,6 +40,16 @@ class CEMSettings(Settings):
         le=1.0,
         description="share of the elites, the best of them, that are also samples of the next iteration and cycle",
     )
+
+    @model_validator(mode="after")
+    def _leaves_room_for_new_samples(self) -> CEMSettings:
+        if self.elite_share * self.kept_share > _MOST_KEPT:
+            kept = self.elite_share * self.kept_share
+            raise ValueError(
+                f"elite_share times kept_share is {kept:g}, of the samples no more than {_MOST_KEPT:g} may stay; "
+                "lower one of them"
+            )
+        return self
 
 
 class MPPISettings(Settings):

@@ -93,6 +93,24 @@ def test_elites_are_kept_from_iteration_to_iteration_and_shifted_from_cycle_to_c
     torch.testing.assert_close(twice._samples[1][2:7], best)
 
 
+def test_as_many_kept_elites_as_may_be_leave_room_beside_as_many_proposals():
+    class Many:
+        def propose(self, problem, stamps_s):
+            return np.zeros((count // 2, len(stamps_s), 1))
+
+    for count in range(8, 40):
+        cem = CEMSettings(elite_share=0.25, kept_share=1.0)
+        values = MPPISettings(
+            rollouts=count, horizon=4, dt_s=0.1, update="cem", sampler="white", backend="eager", cem=cem
+        )
+        subject = MPPI(DoubleIntegrator(), Regulate(), values, noise_std=[1.0], prior=Many())
+        for cycle in range(2):
+            plan = subject.plan(Problem(np.array([1.0, 0.0]), 0.1 * cycle, CommandHistory(np.zeros(1))))
+        assert plan.diagnostics["proposals"] == count // 2
+    with pytest.raises(ValueError, match=r"elite_share times kept_share is 0\.5"):
+        CEMSettings(elite_share=0.5, kept_share=1.0)
+
+
 def test_same_seed_same_bits_also_after_a_reset():
     subject, history = planner(iterations=2), CommandHistory(np.zeros(1))
 
