@@ -160,8 +160,8 @@ class MPPI:
         """The sequence to follow from the problem's stamp on.
 
         Raises:
-            PlanningError: no rollout has a finite cost, the task cannot heed a speed cap or obstacles, or there are
-                more proposals than samples to look at them.
+            PlanningError: no rollout has a finite cost, or the plan itself has not; the task cannot heed a speed cap
+                or obstacles; a proposal is not finite, or there are more than samples to look at them.
         """
         heed(self.task, problem)
         prior = self._proposals(problem)
@@ -198,6 +198,8 @@ class MPPI:
             self._last = (start, done.samples)
         commands = torch.cat([past, source.mean])[..., None]
         trace = self.rollouts.trace(start, self._applied(commands, len(past)))
+        if not bool(trace.states.isfinite().all() and trace.costs.isfinite().all()):
+            raise PlanningError(f"no plan {begun.where}: the mean of finite rollouts leads to what is not finite")
         car = len(STATE)  # what a model remembers stands behind it
         terms = dict(zip(self.rollouts.term_names, trace.costs[0].tolist(), strict=True))
         self._kept = kept
@@ -306,6 +308,8 @@ class MPPI:
         proposed = self._prior.propose(problem, self._middles(problem.stamp_s))
         if 2 * len(proposed) > self.settings.rollouts:
             raise PlanningError(f"{len(proposed)} proposals are too many for {self.settings.rollouts} rollouts")
+        if not np.isfinite(proposed).all():  # even without any weight it would spoil the mean of the samples
+            raise PlanningError(f"a proposal at {problem.stamp_s:.3f} s is not finite; mend what proposes")
         low, high = self._bounds()
         return torch.clamp(torch.tensor(proposed, dtype=torch.float32), low, high).permute(1, 2, 0)
 

@@ -338,3 +338,15 @@ def test_a_planner_goes_on_from_the_plan_of_another_one_with_other_steps():
 def test_a_speed_cap_that_the_task_knows_nothing_of_is_an_error():
     with pytest.raises(PlanningError, match=r"1\.5 m/s cannot be kept"):
         planner().plan(Problem(np.zeros(2), 0.0, quiet(), speed_cap_mps=1.5))
+
+
+def test_a_mean_that_leads_nowhere_finite_is_no_plan():
+    class Split(DoubleIntegrator):
+        """Only great forces lead anywhere; the mean of those to either side is small."""
+
+        def forward(self, state, action):
+            return super().forward(state, action) + torch.where(action.abs() > 2.9, 0.0, torch.nan)
+
+    subject = planner(Split(), Indifferent(), std=100.0, sampler="white", horizon=2, effective_share=None)
+    with pytest.raises(PlanningError, match="the mean of finite rollouts leads to what is not finite"):
+        subject.plan(Problem(np.zeros(2), 0.0, quiet()))

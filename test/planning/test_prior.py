@@ -80,3 +80,8 @@ def test_proposals_are_held_within_bounds_and_stand_among_the_samples():
 def test_more_proposals_than_samples_are_refused():
     with pytest.raises(PlanningError, match="200 proposals are too many for 256 rollouts"):
         planner(Fixed(*range(200))).plan(problem())
+
+
+def test_a_proposal_that_is_not_finite_is_refused():
+    with pytest.raises(PlanningError, match=r"a proposal at 0\.000 s is not finite"):
+        planner(Fixed(1.0, float("nan"))).plan(problem())
