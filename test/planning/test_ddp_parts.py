@@ -9,7 +9,7 @@ from ddp_toys import cartpole, hanging
 from mbrl_ros.planning.ddp import DDP, DDPSettings
 from mbrl_ros.planning.ddp.box_qp import box_qp
 from mbrl_ros.planning.ddp.compiled import CompiledPasses
-from mbrl_ros.planning.ddp.derivatives import expand
+from mbrl_ros.planning.ddp.derivatives import Expansion, convex, expand
 from mbrl_ros.planning.ddp.passes import Passes
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.small_matrices import Cholesky
@@ -103,6 +103,20 @@ def test_derivatives_equal_finite_differences(curved):
     added = (pull[..., :, None, None] * found.curvature[..., :2, :, :]).sum(-3)
     torch.testing.assert_close(first.hessian + added, found.hessian)
     assert first.curvature.shape[2] == 0
+
+
+def test_a_convex_cost_has_the_curvature_of_the_other_sign_and_what_is_not_finite_stays():
+    turned, _ = torch.linalg.qr(random(3, 3))
+
+    def bent(*values):
+        return turned @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ turned.T
+
+    nothing = torch.full((3, 3), torch.nan, dtype=torch.float64)
+    given, wanted = torch.stack([bent(2.0, -5.0, 0.0), nothing]), torch.stack([bent(2.0, 5.0, 0.0), nothing])
+    none = torch.zeros(0)
+    found = convex(Expansion(none, none, given, none, none, given[0]))
+    torch.testing.assert_close(found.hessian, wanted, equal_nan=True)
+    torch.testing.assert_close(found.terminal_hessian, wanted[0])
 
 
 @pytest.mark.timeout(900)

@@ -135,6 +135,9 @@ def test_what_cannot_be_planned_is_said(car, race, track):
     subject = planner(car, race)
     with pytest.raises(PlanningError, match=r"no plan at 1\.000 s"):
         subject.plan(Problem(state, 1.0, sent_nothing()))
+    priceless = planner(DoubleIntegrator(), Regulate(offset=math.nan))  # its states are finite
+    with pytest.raises(PlanningError, match=r"no plan at 0\.000 s"):
+        priceless.plan(Problem(np.zeros(2), 0.0, sent_nothing(1)))
     capped = Problem(np.zeros(2), 0.0, sent_nothing(1), speed_cap_mps=1.0)
     toy = planner(DoubleIntegrator(), Regulate())
     with pytest.raises(PlanningError, match="knows no speed cap"):

@@ -113,17 +113,19 @@ def expand(
 
 
 def convex(expansion: Expansion) -> Expansion:
-    """The same with the nearest positive semi-definite Hessians of the cost, whose model then has a minimum.
+    """The same with positive semi-definite Hessians of the cost, whose model then has a minimum.
 
-    What is not finite stays so, for the backward pass to notice.
+    Negative eigenvalues change their sign (Dauphin et al. 2014, "saddle-free Newton"): where the cost is bent strongly,
+    either way, its model holds for short steps alone; without any curvature there it would promise long ones. What is
+    not finite stays so, for the backward pass to notice.
     """
     return expansion._replace(
-        hessian=_without_negative(expansion.hessian), terminal_hessian=_without_negative(expansion.terminal_hessian)
+        hessian=_positive(expansion.hessian), terminal_hessian=_positive(expansion.terminal_hessian)
     )
 
 
-def _without_negative(matrices: torch.Tensor) -> torch.Tensor:
-    """[..., Y, Y] symmetric matrices without the parts that belong to negative eigenvalues."""
+def _positive(matrices: torch.Tensor) -> torch.Tensor:
+    """[..., Y, Y] symmetric matrices with the absolute values of their eigenvalues."""
     finite = matrices.isfinite().all(-1).all(-1)[..., None, None]
     values, vectors = torch.linalg.eigh(torch.where(finite, matrices, torch.zeros_like(matrices)))
     kept = (vectors * values.abs()[..., None, :]) @ vectors.mT

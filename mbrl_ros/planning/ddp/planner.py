@@ -166,14 +166,14 @@ class DDPPlanner:
             middles = stamp_s + self.settings.dt_s * (np.arange(self.settings.horizon) + 0.5)
             guess = self._applied(past, torch.from_numpy(self._other.at(middles))[None])
             solution = self._next.solve(start, guess, bounds=(low, high), keep_states=True)
-        if solution is not None and bool(solution.states.isfinite().all()):
+        if solution is not None and _finite(solution):
             return solution
         guesses = torch.clamp(self._applied(past, self._first_guesses()), low, high)
         along = rollout(self.model, start.expand(len(guesses), -1), guesses)
         costs = -self.task.reward(along[:, :-1], guesses, along[:, 1:]).sum(-1)
         best = torch.where(costs < torch.inf, costs, torch.inf).argmin()
         solution = self._first.solve(start, guesses[best][None], bounds=(low, high), keep_states=True)
-        if not bool(solution.states.isfinite().all()):
+        if not _finite(solution):
             raise PlanningError(f"no plan at {stamp_s:.3f} s: no guess has a finite cost; is the state finite?")
         return solution
 
@@ -213,6 +213,10 @@ def _optimiser(settings: DDPPlannerSettings, iterations: int) -> DDPSettings:
         step_sizes=settings.step_sizes,
         first_regularisation=settings.first_regularisation,
     )
+
+
+def _finite(solution: Solution) -> bool:
+    return bool(solution.cost.isfinite().all() and solution.states.isfinite().all())
 
 
 def _course(solution: Solution) -> dict[str, float]:

@@ -39,7 +39,8 @@ class DDPSettings(Settings):
         default=True, description="with the curvature of the dynamics (DDP), or without (iLQR, Gauss-Newton)"
     )
     convex_cost: bool = Field(
-        default=False, description="drop negative curvature of the cost, so that no backward pass fails for it"
+        default=False,
+        description="take negative curvature of the cost for positive, so that no backward pass fails for it",
     )
     max_iterations: PositiveInt = Field(default=200, description="iterations of one optimisation at most")
     tolerance: PositiveFloat = Field(
