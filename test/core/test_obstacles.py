@@ -48,11 +48,10 @@ def rate(subject, state):
 
 def test_a_circle_is_as_far_as_its_edge_from_the_cars_outline():
     circle = Obstacle(3.0, 4.0, radius_m=0.5)
-    reach = HALF_LENGTH - HALF_WIDTH  # of the foremost of the car's circles
     toward, across = math.atan2(4.0, 3.0), math.atan2(4.0, 3.0) + math.pi / 2
     assert clearance(circle, at(yaw=toward)) == pytest.approx(5.0 - 0.5 - HALF_LENGTH)
     assert clearance(circle, at(yaw=toward + math.pi)) == pytest.approx(5.0 - 0.5 - HALF_LENGTH)
-    assert clearance(circle, at(yaw=across)) == pytest.approx(math.hypot(5.0, reach) - 0.5 - HALF_WIDTH)
+    assert clearance(circle, at(yaw=across)) == pytest.approx(5.0 - 0.5 - HALF_WIDTH)
     assert clearance(circle, at(3.0, 4.0)) < -0.5
 
 
@@ -74,11 +73,15 @@ def test_a_box_is_as_far_as_its_faces_and_corners(yaw):
     assert clearance(rounded, beside(2.0, 1.0, corner)) == pytest.approx(math.hypot(1.0, 0.7) - HALF_LENGTH - 0.2)
 
 
-def test_a_long_car_has_no_gap_that_an_obstacle_fits_into():
-    long = VEHICLE.model_copy(update={"length_m": 4.5, "width_m": 1.6})
-    for along in np.linspace(-2.25, 2.25, 50):
-        assert clearance(Obstacle(along, 0.0, radius_m=0.01), at(), long) < 0.0
-        assert clearance(Obstacle(along, 1.0, radius_m=0.3), at(), long) < 0.2
+@pytest.mark.parametrize(("length", "width"), [(0.58, 0.31), (4.508, 1.61), (4.0, 2.0), (1.0, 1.0), (12.0, 2.5)])
+def test_the_cars_outline_is_that_of_a_box_but_for_a_tenth_of_its_width_and_a_fifth_at_corners(length, width):
+    car = VEHICLE.model_copy(update={"length_m": length, "width_m": width})
+    flank, end = (length - width) / 2, length / 2
+    for along in np.linspace(-flank, flank, 61):
+        assert 0.0 <= clearance(Obstacle(along, width / 2), at(), car) + 1e-5 < 0.1 * width + 2e-5
+        assert clearance(Obstacle(along, 0.0), at(), car) < -0.199 * width
+    assert clearance(Obstacle(end, 0.0), at(), car) == pytest.approx(0.0, abs=1e-5)
+    assert clearance(Obstacle(end, width / 2), at(), car) == pytest.approx((math.sqrt(0.5) - 0.5) * width, abs=1e-5)
 
 
 def test_the_penalty_is_that_of_an_edge():

@@ -15,6 +15,8 @@ from mbrl_ros.core.vehicle import Vehicle
 
 _AWAY_M = 1e4  # where obstacles lie that are not there
 
+_FURTHEST_APART = 0.6  # middles of the car's circles, in car widths
+
 
 @dataclass(frozen=True)
 class Obstacle:
@@ -82,7 +84,8 @@ def nearest(obstacles: Sequence[Obstacle], count: int, x_m: float, y_m: float) -
 class ObstacleField(torch.nn.Module):
     """The obstacles that there are at present, as tensors of a fixed shape: new ones recompile nothing.
 
-    The car is a row of circles as wide as itself. Its reference point is taken for its middle.
+    The car is a row of circles as wide as itself, so close together that its flanks stand out of them by a tenth of its
+    width at most; its corners do by a fifth. Its reference point is taken for its middle.
 
     Args:
         capacity: N, most obstacles.
@@ -99,9 +102,9 @@ class ObstacleField(torch.nn.Module):
         super().__init__()
         self.capacity = capacity
         self._half_width = vehicle.width_m / 2
-        circles = max(math.ceil(vehicle.length_m / vehicle.width_m - 1e-9), 1)
-        reach = (vehicle.length_m - vehicle.width_m) / 2
-        self._offsets = [reach * (2 * k / (circles - 1) - 1) for k in range(circles)] if circles > 1 else [0.0]
+        reach = max(vehicle.length_m - vehicle.width_m, 0.0) / 2
+        gaps = math.ceil(2 * reach / (_FURTHEST_APART * vehicle.width_m) - 1e-9)
+        self._offsets = [reach * (2 * k / gaps - 1) for k in range(gaps + 1)] if gaps else [0.0]
         for name in ("centre", "direction", "half_size"):
             self.register_buffer(name, torch.zeros(capacity, 2, dtype=dtype))
         self.register_buffer("radius", torch.zeros(capacity, dtype=dtype))
