@@ -22,7 +22,8 @@ def missing_gpu() -> str:
 
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # of the driver's library, which may be absent, too
-        return f"CuPy finds no CUDA device ({str(error).splitlines()[0]}); check that nvidia-smi lists one"
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return f"CuPy finds no CUDA device ({reason[0]}); check that nvidia-smi lists one"
     return "" if count else "CuPy finds no CUDA device; check that nvidia-smi lists one"
 
 

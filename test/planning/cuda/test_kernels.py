@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -274,6 +276,16 @@ def test_without_cupy_the_reason_and_the_remedy_are_said(monkeypatch):
     assert device.missing_gpu() == (
         "CuPy is not installed; on a machine with a CUDA device, install with MBRL_CUDA=1 make setup"
     )
+
+
+def test_a_driver_that_fails_without_a_word_is_no_gpu(monkeypatch):
+    def silent():
+        raise OSError
+
+    runtime = SimpleNamespace(getDeviceCount=silent)
+    monkeypatch.setattr(device, "find_spec", lambda _: True)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
+    assert device.missing_gpu() == "CuPy finds no CUDA device (OSError); check that nvidia-smi lists one"
 
 
 @pytest.mark.skipif(bool(device.missing_gpu()), reason=device.missing_gpu())
