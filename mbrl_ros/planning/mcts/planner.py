@@ -150,11 +150,16 @@ class MCTSPlanner:
                 "depth": float(found.depth),
                 "best_child_visits": float(found.visits[found.choice]),
                 "root_value": -float(found.costs[found.best]),
-                "gain": float(found.costs[self._stay] - found.costs[found.best]),
                 "non_finite_share": float(1.0 - np.isfinite(found.costs).mean()),
                 "history_share": history_share,
+                **self._gain(found),
             },
         )
+
+    def _gain(self, found: Found) -> dict[str, float]:
+        """What the search improved on keeping the last plan; nothing where that led to no finite cost."""
+        gain = float(found.costs[self._stay] - found.costs[found.best])
+        return {"gain": gain} if np.isfinite(gain) else {}
 
     def _start(self, problem: Problem) -> tuple[torch.Tensor, float]:
         """State that rollouts begin with, and the share of the driving that the model wanted to see before it."""

@@ -98,6 +98,21 @@ def test_search_improves_on_the_law_and_the_next_cycle_on_the_search(planner, pr
     assert again.diagnostics["total_cost"] == pytest.approx(costs.min(), abs=1e-3)
 
 
+def test_a_last_plan_that_leads_nowhere_finite_is_left_and_no_figure_is_told_of_it(planner, problem, monkeypatch):
+    subject, asked = planner(), problem()
+    evaluate = subject.rollouts.evaluate
+
+    def broken(start, offsets):
+        costs = evaluate(start, offsets)
+        return torch.where((offsets == 0).all(-1).all(-1), torch.nan, costs)
+
+    monkeypatch.setattr(subject.rollouts, "evaluate", broken)
+    plan = subject.plan(asked)
+    assert "gain" not in plan.diagnostics
+    assert np.isfinite(list(plan.diagnostics.values())).all()
+    assert plan.diagnostics["non_finite_share"] > 0.0
+
+
 def test_commands_go_on_where_the_last_plan_was(planner, problem):
     """A cycle later the plan may have other knots, but the offset at the present is the last one's."""
     subject, asked = planner(delay=(0.0, 0.0)), problem()
