@@ -69,7 +69,7 @@ def drive(
     laps: Annotated[int, typer.Option(min=1, help="laps to complete")] = 3,
     seed: Annotated[int, typer.Option(min=0, help=_HELP["seed"])] = 0,
     real_time_factor: Annotated[float, typer.Option(min=0.01, help=_HELP["real_time_factor"])] = 1.0,
-    timeout_s: Annotated[float, typer.Option(min=1.0, help="give up after this much wall time [s]")] = 600.0,
+    timeout_s: Annotated[float, typer.Option(min=1.0, help="give up after so many seconds of wall time")] = 600.0,
     record: Annotated[Path | None, typer.Option(help="folder to write a rosbag2 of the run to")] = None,
     log_folder: Annotated[Path | None, typer.Option(help="folder for the nodes' output")] = None,
     json_file: JsonFile = None,

@@ -49,7 +49,7 @@ def race(
     planner: Annotated[str, typer.Option(help="name in config/planners or path")] = "mppi_f1tenth",
     plant: Annotated[str, typer.Option(help="single_track_drift or multi_body; empty: as the vehicle says")] = "",
     laps: Annotated[int, typer.Option(min=1, help="laps per run")] = 3,
-    timeout_s: Annotated[float, typer.Option(min=1.0, help="give up after this much simulated time [seconds]")] = 300.0,
+    timeout_s: Annotated[float, typer.Option(min=1.0, help="give up after so many seconds of simulated time")] = 300.0,
     json_file: JsonFile = None,
 ) -> None:
     """Race tracks x models x seeds in simulated time: deterministic, without ROS, as fast as the machine allows.
