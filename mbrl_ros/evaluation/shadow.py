@@ -133,8 +133,9 @@ class Shadow:
             first_s = self.recorded.command_s[at]
         count = math.floor((last_s - first_s + SAME_TIME_S) / (self.every_s or self._period_s)) + 1
         if count < 1:
+            until = f"{end_s:g} s" if math.isfinite(end_s) else "its end"
             raise DataError(
-                f"{self.recorded.source}: no control cycle between {start_s:g} and {end_s:g} s; states last "
+                f"{self.recorded.source}: no control cycle between {start_s:g} s and {until}; states last "
                 f"{self.recorded.state_s[-1] - begun_s:.1f} s"
             )
         return np.asarray(first_s + (self.every_s or self._period_s) * np.arange(count))

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from mbrl_ros.core.layout import DRIVE_COMMAND, STEERING_COMMAND, VX, X, Y
 from mbrl_ros.core.track import Track
 from mbrl_ros.evaluation.drive_pictures import draw_track
-from mbrl_ros.evaluation.picture_style import GRID, INK, TITLE, plain
+from mbrl_ros.evaluation.picture_style import GRID, INK, ROAD, TITLE, plain
 from mbrl_ros.evaluation.shadow import PATH_S, Shadowed
 from mbrl_ros.evaluation.shadow_score import HORIZONS_S, distances
 
 DRIVER, PLANNER = "#2e3440", "#d9480f"
 AGREE_TO_DIFFER = LinearSegmentedColormap.from_list(
     "agree_to_differ", ["#0b7285", "#74b816", "#f2b134", "#e8590c", "#c92a2a"]
-)
+).with_extremes(bad=ROAD)
 SHOWN_EVERY_S = 1.0
 """Plans on the map are so far apart [s]."""
 
@@ -31,7 +31,8 @@ _LABELS = {STEERING_COMMAND: "steering angle [rad]", DRIVE_COMMAND: "acceleratio
 
 
 def draw_map(track: Track, shadowed: Shadowed, planner: str) -> Figure:
-    """The driven path, and a plan for every second, coloured by how far it ends up from the driver after one."""
+    """The driven path, and a plan for every second, coloured by how far it is from the driver after one; grey where the
+    recording, or the plan, ends before that."""
     low, high = _view(track, shadowed)
     extent, width = high - low, 11.0
     figure = Figure(
@@ -48,7 +49,7 @@ def draw_map(track: Track, shadowed: Shadowed, planner: str) -> Figure:
     paths = [path[np.isfinite(path).all(axis=1)] for path in shadowed.planned_xy[shown]]
     worst = float(np.nanmax(apart)) if np.isfinite(apart).any() else 1.0
     lines = LineCollection(paths, cmap=AGREE_TO_DIFFER, norm=Normalize(0.0, max(worst, 1e-3)), linewidths=2.4)
-    lines.set_array(np.nan_to_num(apart[shown]))
+    lines.set_array(np.ma.masked_invalid(apart[shown]))
     lines.set_zorder(4)
     lines.set_capstyle("round")
     axes.add_collection(lines)
@@ -92,6 +93,7 @@ def draw_histograms(shadowed: Shadowed) -> Figure:
         difference = shadowed.planned[:, 0, column] - shadowed.driven[:, 0, column]
         axes.hist(difference[np.isfinite(difference)], bins=60, color=PLANNER, alpha=0.85)
         axes.axvline(0.0, color=INK, linewidth=1.0)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel(f"planner minus driver: {label}")
     colours = AGREE_TO_DIFFER(np.linspace(0.05, 0.95, len(HORIZONS_S)))
     for horizon_s, colour in zip(HORIZONS_S, colours, strict=True):

@@ -10,6 +10,7 @@ from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import ACTIONS, VX, X
+from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import messages
 from mbrl_ros.data.bag import message_types
@@ -18,6 +19,7 @@ from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.recorded import Recorded, recorded
 from mbrl_ros.evaluation.shadow import Shadow
+from mbrl_ros.evaluation.shadow_pictures import draw_map
 from mbrl_ros.evaluation.shadow_score import distances, score
 from mbrl_ros.planning.control_loop import LoopSettings
 from mbrl_ros.planning.planner import PlanningError
@@ -98,6 +100,9 @@ def test_steering_to_the_other_side_and_another_speed_are_seen_as_such():
     after_one = distances(shadowed, 1.0)
     assert np.isnan(after_one[-40:]).all()  # the recording ends
     assert after_one[np.isfinite(after_one)] == pytest.approx(1.0)
+    track = Track.from_csv(config_file("tracks", "demo", ".csv"))
+    coloured = draw_map(track, shadowed, "parrot").axes[0].collections[0].get_array()
+    np.testing.assert_array_equal(np.ma.getmaskarray(coloured), 5 * [False] + [True])  # one each second
 
 
 def test_it_is_told_what_the_driver_knew_and_no_more():
@@ -127,7 +132,7 @@ def test_cycles_without_a_plan_are_counted_by_their_reason():
     assert np.isnan(distances(shadowed, 1.0)[across]).all()  # no path is drawn across the gap
     with pytest.raises(DataError, match=r"no plan in 300 cycles: nothing to say \(300\)"):
         run(Parrot(silent_s=[(0.0, 9.0)]))
-    with pytest.raises(DataError, match=r"no control cycle between 7 and inf s; states last 6\.0 s"):
+    with pytest.raises(DataError, match=r"no control cycle between 7 s and its end; states last 6\.0 s"):
         run(Parrot(), start_s=7.0)
 
 
