@@ -19,7 +19,7 @@ from rich.table import Table
 from mbrl_ros.bringup.course import Course
 from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.bringup.improvement import ARMS, Improvement, Round, Stage, stages
-from mbrl_ros.cli.figures import JsonFile, write_figures
+from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.files import write_whole
@@ -119,11 +119,11 @@ def _progress(tell: Callable[[str], None]) -> TrainingProgress:
 
 def table(driven: Sequence[Round]) -> Table:
     """Every round of every arm."""
-    shown = Table(title="improve: error after 1 s of the model driven with, on a drive it had not seen")
+    rows = Table(title="improve: error after 1 s of the model driven with, on a drive it had not seen")
     for name in ("arm", "round", "grip", "limit, m/s²", "laps, s", "exits", "clearance, m", "error, m", "afterwards"):
-        shown.add_column(name, justify="left" if name in ("arm", "afterwards") else "right", overflow="fold")
+        rows.add_column(name, justify="left" if name in ("arm", "afterwards") else "right", overflow="fold")
     for done in sorted(driven, key=lambda done: (_NAMES.index(done.arm), done.number)):
-        shown.add_row(
+        rows.add_row(
             done.arm,
             str(done.number),
             f"{done.friction:.1f}",
@@ -134,7 +134,7 @@ def table(driven: Sequence[Round]) -> Table:
             f"{done.error_m:.3f}",
             done.swap,
         )
-    return shown
+    return rows
 
 
 def draw(course: Course, driven: Sequence[Round]) -> improvement_pictures.Figure:
@@ -152,9 +152,9 @@ def draw(course: Course, driven: Sequence[Round]) -> improvement_pictures.Figure
     ]
     last = max(reversed(arms.values()), key=len)
     dropped = next((k for k, done in enumerate(last) if done.friction < 1), len(last) - 1)
-    shown = sorted({0, max(dropped - 1, 0), dropped, len(last) - 1})
+    maps = sorted({0, max(dropped - 1, 0), dropped, len(last) - 1})
     return improvement_pictures.improvement(
-        course.track, curves, [done.friction for done in last], [_path(course, last[k]) for k in shown]
+        course.track, curves, [done.friction for done in last], [_path(course, last[k]) for k in maps]
     )
 
 
@@ -163,7 +163,8 @@ def _path(course: Course, done: Round) -> improvement_pictures.Path:
     kept = json.loads(bag.with_suffix(".json").read_text(encoding="utf-8"))
     positions = np.stack([kept["x_m"], kept["y_m"]], axis=1)
     grip = "" if done.friction == 1 else f", grip {100 * done.friction:.0f} %"
-    title = f"{done.arm}, round {done.number}{grip}\nbest lap {done.best_s:.2f} s, {done.exits} exits"
+    best = shown(done.best_s, 2, " s")
+    title = f"{done.arm}, round {done.number}{grip}\nbest lap {best}, {done.exits} exits"
     return improvement_pictures.Path(title, positions, np.array(kept["vx_mps"]))
 
 

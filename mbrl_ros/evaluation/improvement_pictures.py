@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mbrl_ros.core.track import Track
 from mbrl_ros.evaluation.drive_pictures import SLOW_TO_FAST, draw_track
@@ -63,7 +64,10 @@ def improvement(track: Track, curves: Sequence[Curve], grip: Sequence[float], pa
         _over_rounds(axes, curves, values, grip)
         axes.set_title(title, **TITLE)
     panels[1].set_yscale("log")
-    _mark_exits(panels[0], curves)
+    panels[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panels[1].yaxis.set_minor_formatter(NullFormatter())
+    _mark_failures(panels[0], curves)
     panels[0].legend(frameon=False, labelcolor=INK, fontsize=9)
     maps = lower.subplots(1, len(paths), squeeze=False)[0]
     scale = Normalize(0.0, max(float(path.speed.max()) for path in paths))
@@ -87,7 +91,7 @@ def _over_rounds(axes: Axes, curves: Sequence[Curve], values: str, grip: Sequenc
     if len(slippery):
         axes.axvspan(slippery[0] - 0.5, slippery[-1] + 0.5, color=GRID, alpha=0.5, zorder=0)
         share = 100 * (1 - min(grip))
-        axes.text(slippery[0] - 0.4, 0.98, f"grip -{share:.0f} %", transform=axes.get_xaxis_transform(), va="top")
+        axes.set_title(f"grip -{share:.0f} %", loc="right", fontsize=10, color=INK)
     for curve, colour in zip(curves, _COLOURS, strict=False):
         shown = getattr(curve, values)  # fewer where an arm is not as far as another
         axes.plot(rounds[: len(shown)], shown, color=colour, linewidth=2.2, marker="o", markersize=5, label=curve.name)
@@ -96,10 +100,15 @@ def _over_rounds(axes: Axes, curves: Sequence[Curve], values: str, grip: Sequenc
     axes.set_xlim(-0.5, len(grip) - 0.5)
 
 
-def _mark_exits(axes: Axes, curves: Sequence[Curve]) -> None:
-    """A cross on the laps of drives that left the track."""
-    for curve in curves:
-        left = [(k, lap) for k, (lap, exits) in enumerate(zip(curve.lap_s, curve.exits, strict=True)) if exits]
-        if left:
-            rounds, laps = np.array(left).T
-            axes.scatter(rounds, laps, marker="x", s=110, color="#c92a2a", linewidths=2.4, zorder=5)
+def _mark_failures(axes: Axes, curves: Sequence[Curve]) -> None:
+    """A cross on the laps of drives that left the track, and an arrow at the top for those that completed none."""
+    left = np.array([(k, c.lap_s[k]) for c in curves for k in range(len(c.lap_s)) if c.exits[k]]).reshape(-1, 2)
+    if len(left):
+        axes.scatter(
+            left[:, 0], left[:, 1], marker="x", s=110, color="#c92a2a", linewidths=2.4, zorder=5, label="exits"
+        )
+    for curve, colour in zip(curves, _COLOURS, strict=False):
+        none = np.flatnonzero(np.isnan(curve.lap_s))
+        if len(none):
+            at_top, name = axes.get_xaxis_transform(), f"{curve.name}: no lap"
+            axes.scatter(none, np.full(len(none), 0.97), marker="^", s=70, color=colour, transform=at_top, label=name)
