@@ -43,7 +43,7 @@ def adapt_command(
     reference_point: DescribedPoint = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Adapt a model to newly driven data: tyres, understeer and delays, then the residual, each in bounded steps.
+    """Adapt a model to newly driven data: friction, understeer and delays, then the residual, each in bounded steps.
 
     New and replayed driving are learned from in equal parts; a step that makes the error on held-out replayed driving
     grow by more than --forgetting is not taken. The result is a new model, written to --out; it comes into force only

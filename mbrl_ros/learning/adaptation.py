@@ -32,8 +32,7 @@ from mbrl_ros.models.windows import cut_windows
 
 _Model = ParametricModel | LearnedModel
 
-TYRES = ("friction_front", "friction_rear", "stiffness_front", "stiffness_rear")
-PHYSICAL = (*TYRES, "understeer", "steering_delay", "drive_delay")
+PHYSICAL = ("friction_front", "friction_rear", "understeer", "steering_delay", "drive_delay")
 """What changes with tyres, road and actuators while the car stays the same."""
 
 _SHARES = (1.0, 0.5, 0.2)
@@ -50,9 +49,7 @@ class AdaptationSettings(Settings):
         ge=0.0,
         description="share by which the error on replayed driving may grow; what exceeds it is undone",
     )
-    tyre_step: PositiveFloat = Field(
-        default=0.5, le=1.0, description="largest change of a friction or a stiffness, as a share"
-    )
+    friction_step: PositiveFloat = Field(default=0.5, le=1.0, description="largest change of a friction, as a share")
     understeer_step_s2pm: PositiveFloat = Field(default=0.01, description="largest change of the understeer [s^2/m]")
     delay_step_s: PositiveFloat = Field(default=0.03, le=0.5, description="largest change of a delay [s]")
     epochs: PositiveInt = Field(default=60, description="passes of the residual over the new driving")
@@ -187,7 +184,7 @@ def _wanted_physics(model: _Model, new: Sequence[Drive], settings: AdaptationSet
 def _step(name: str, value: float, settings: AdaptationSettings) -> float:
     if name.endswith("_delay"):
         return settings.delay_step_s
-    return settings.understeer_step_s2pm if name == "understeer" else settings.tyre_step * value
+    return settings.understeer_step_s2pm if name == "understeer" else settings.friction_step * value
 
 
 def _with_physics(model: _Model, wanted: dict[str, float], share: float) -> _Model:

@@ -73,7 +73,7 @@ def test_what_replayed_driving_contradicts_is_not_learned():
 
 def test_no_step_is_longer_than_allowed():
     new, old = driven(0.7, 20, swing=0.22, seed=1), driven(1.0, 25, swing=0.06, seed=2)
-    adapted = adapt(loaded(model_of(1.0)), [new], [old], AdaptationSettings(**QUICK, tyre_step=0.1))
+    adapted = adapt(loaded(model_of(1.0)), [new], [old], AdaptationSettings(**QUICK, friction_step=0.1))
     assert adapted.after.new_m < adapted.before.new_m
     assert min(adapted.model.values()[name] for name in ("friction_front", "friction_rear")) >= 0.9 - 1e-9
 

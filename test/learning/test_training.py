@@ -114,14 +114,12 @@ def test_a_damaged_checkpoint_is_named(trained, hilly_drive, tmp_path):
 
 
 def test_members_are_kept_at_their_own_best(hilly_drive, tmp_path):
-    """With a learning rate that ruins it, the model is that of its members' best epochs, or what it began with."""
+    """With a learning rate that ruins it, the model is that of its members' best epochs."""
     epochs = []
     model = learn(hilly_drive, tmp_path, recipe(training={"learning_rate": 1.0}), trained=epochs.append)
     kept = safetensors.torch.load_file(tmp_path / CHECKPOINT_FILE)
-    assert kept["errors"].tolist() == pytest.approx(epochs[-1].best)
-    assert (kept["errors"].numpy() < np.min([epoch.held_out for epoch in epochs], axis=0)).all()
+    assert kept["errors"].tolist() == pytest.approx(np.min([epoch.held_out for epoch in epochs], axis=0))
     assert torch.equal(kept["best.head.layers.0.weight"].double(), model.head.layers[0].weight)
-    assert error(model, hilly_drive) == pytest.approx(error(untrained(model), hilly_drive))  # physics, as it was
 
 
 def test_a_loss_that_is_not_finite_says_what_to_do(hilly_drive, tmp_path):
