@@ -165,9 +165,6 @@ class Trainer:
             ConfigError: the folder holds the checkpoint of another training.
         """
         self._resume()
-        if not self._done:
-            # A member that never does better than what it began with stays that.
-            self._keep(self._objective.held_out(self._model, self._group))
         finished = True
         while finished and self._done < self._settings.epochs and bool((self._waited < self._settings.patience).any()):
             epoch = self._epoch(stop)
