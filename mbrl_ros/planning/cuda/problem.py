@@ -17,6 +17,7 @@ from mbrl_ros.models.learned.networks import MemberLinear
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.models.stepping import Held
+from mbrl_ros.planning.members import EachMember
 from mbrl_ros.planning.noise import NoiseShape
 
 MOST_PAST = 64
@@ -162,6 +163,8 @@ def _unfit(model: DynamicsModel, base: object, task: Task) -> str:
         return f"{type(task).__name__} is no task of {instead}"
     if task.obstacles is not None:
         return f"a task with obstacles is none of {instead}"
+    if isinstance(model, EachMember):
+        return f"an ensemble whose members each go their own way (tail_share, disagreement_weight) is none of {instead}"
     if not isinstance(base, ParametricModel) or base.config.drive != "acceleration":
         return f"a {model.kind} model on something else than physics that takes accelerations is none of {instead}"
     if isinstance(model, LearnedModel):

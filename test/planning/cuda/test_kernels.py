@@ -21,6 +21,7 @@ from mbrl_ros.planning.cuda.host import HostKernels
 from mbrl_ros.planning.cuda.kernels import Launch
 from mbrl_ros.planning.cuda.problem import KernelProblem, UnfitError
 from mbrl_ros.planning.cuda.update import FusedUpdate, Guess
+from mbrl_ros.planning.members import EachMember
 from mbrl_ros.planning.noise import coloured_noise, spline_noise, white_noise
 from mbrl_ros.planning.weighting import effective_sample_size, weigh
 
@@ -266,6 +267,9 @@ def test_what_the_kernels_do_not_know_is_refused_with_the_way_out(vehicle, track
         KernelProblem(large, race, shapes)
     with pytest.raises(UnfitError, match="int is no task"):
         KernelProblem(MODELS["kinematic"](vehicle), 3, shapes)
+    apart = EachMember(learned(build_for(vehicle, "single_track", dt=DT)).model)
+    with pytest.raises(UnfitError, match=r"members each go their own way \(tail_share"):
+        KernelProblem(Held(apart, 2), race, shapes)
     cluttered = RacingTask(track, vehicle, RacingSettings(acceleration_limit_mps2=5.5, obstacles=2), dt=DT)
     with pytest.raises(UnfitError, match="a task with obstacles"):
         KernelProblem(MODELS["kinematic"](vehicle), cluttered, shapes)
