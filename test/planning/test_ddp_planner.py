@@ -60,6 +60,12 @@ def test_a_linear_quadratic_plan_is_riccatis_whatever_the_delay(delay):
     np.testing.assert_allclose(plan.states[-1], state, atol=1e-5)
 
 
+def test_a_delay_that_is_a_rounding_more_than_whole_steps_is_planned_with():
+    assert 0.07 / 0.01 > 7.0
+    plan = planner(DoubleIntegrator(0.01, delay=0.07), Regulate(0.01)).plan(Problem(np.ones(2), 0.0, sent_nothing(1)))
+    assert len(plan.actions) == HORIZON
+
+
 def test_commands_are_what_acts_a_delay_later():
     generator = torch.Generator().manual_seed(0)
     sent = torch.randn(12, 2, generator=generator, dtype=torch.float64)

@@ -186,7 +186,7 @@ class DDPPlanner:
     def _past(self, problem: Problem) -> torch.Tensor:
         """[P, A] commands sent before the present that may still act, in steps of the plan."""
         dt = self.settings.dt_s
-        count = math.ceil(float(self._delay_steps().max()) - 1e-9)
+        count = math.ceil(float(self._delay_steps().max()))  # as `delayed` asks for, to the bit
         return torch.from_numpy(problem.commands.mean(problem.stamp_s - count * dt, dt, count))
 
     def _delay_steps(self) -> torch.Tensor:
