@@ -321,8 +321,7 @@ class MPPI:
 
     def _past(self, stamp_s: float, commands: CommandHistory) -> torch.Tensor:
         """[P, A] commands sent before ``stamp_s`` that may still act, in steps of the plan."""
-        dt = self.settings.dt_s
-        count = math.ceil(float(self.model.delay.max()) / dt - 1e-9)
+        dt, count = self.settings.dt_s, math.ceil(float(self._delay_steps().max()))
         return torch.tensor(commands.mean(stamp_s - count * dt, dt, count), dtype=torch.float32)
 
     def _sample(
@@ -344,8 +343,11 @@ class MPPI:
 
     def _applied(self, commands: torch.Tensor, past: int) -> torch.Tensor:
         """[K, H, A] what acts, of commands [P + H, A, K]; lies in memory as [H, A, K]."""
-        steps = (self.model.delay.detach() / self.settings.dt_s).to(torch.float32)
-        return delayed(commands, steps, past, dim=-3).permute(2, 0, 1)
+        return delayed(commands, self._delay_steps(), past, dim=-3).permute(2, 0, 1)
+
+    def _delay_steps(self) -> torch.Tensor:
+        """[A] delays in steps of the plan, in single precision as everything about rollouts."""
+        return (self.model.delay.detach() / self.settings.dt_s).to(torch.float32)
 
 
 def _own(model: DynamicsModel) -> DynamicsModel:

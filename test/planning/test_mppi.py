@@ -350,3 +350,9 @@ def test_a_mean_that_leads_nowhere_finite_is_no_plan():
     subject = planner(Split(), Indifferent(), std=100.0, sampler="white", horizon=2, effective_share=None)
     with pytest.raises(PlanningError, match="the mean of finite rollouts leads to what is not finite"):
         subject.plan(Problem(np.zeros(2), 0.0, quiet()))
+
+
+@pytest.mark.parametrize("steps", [1e-10, 1.0 + 1e-10, 7.000000000000001])
+def test_delays_that_are_a_rounding_more_than_whole_steps_are_planned_with(steps):
+    subject = planner(DoubleIntegrator(delay=0.1 * steps))
+    assert len(subject.plan(Problem(np.ones(2), 0.0, quiet())).actions) == HORIZON
