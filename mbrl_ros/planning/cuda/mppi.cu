@@ -222,7 +222,7 @@ struct Weighing {
         return all * all / sum(temperature, top, 2.0f);
     }
 
-    // The temperature of `planning.mppi.weigh`: bracketed by doubling and halving, then bisected.
+    // The temperature of `planning.weighting.weigh`: bracketed by doubling and halving, then bisected.
     INLINE float temperature_for(double target, float guess) const {
         float low = guess, high = guess;
         int tries = 0;
