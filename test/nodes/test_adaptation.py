@@ -32,6 +32,7 @@ def server(ros_domain, tmp_path):
         "adapt.replay": str(tmp_path / "gentle"),
         "adapt.driving_s": 20.0,
         "adapt.learning.horizon_s": 1.0,
+        "adapt.learning.forgetting": 10.0,  # of the millimetres by which the car's own model errs on gentle driving
     }
     with running(Graph((NodeSpec("dynamics_server", parameters),)), tmp_path / "logs") as (_, bench):
         bench.listen("/dynamics_server/model", ModelInfo, quality.LATCHED)
