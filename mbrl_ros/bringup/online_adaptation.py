@@ -131,6 +131,8 @@ class OnlineAdaptation:
             folder / "model", [folder / "driving"], replay, folder / "adapted", self._settings.learning
         )
         self._process = AdaptationProcess(adaptation, self._settings.niceness)
+        if self._closing.is_set():  # it was too late for `close` to see the process
+            self._process.kill()
         end = None
         for end in self._process.events():
             if isinstance(end, Advanced):
@@ -147,12 +149,15 @@ class OnlineAdaptation:
         """Put the model in ``folder`` in force as soon as there is driving that it did not learn from.
 
         Raises:
-            ModelError: it does not prove itself, or another model came into force meanwhile.
+            ModelError: it does not prove itself, or another model came into force or time was set back meanwhile.
         """
         while not self._closing.wait(_LOOK_EVERY_S):
             if self._models.present is not adapted_from:
                 raise ModelError(f"{folder}: {self._models.present.id} came into force meanwhile; nothing was changed")
-            fresh = self._driving().since(learned_until_s)
+            driven = self._driving()
+            if driven.stamp_s < learned_until_s:
+                raise ModelError(f"{folder}: time was set back before it could be proven; nothing was changed")
+            fresh = driven.since(learned_until_s)
             if self._models.provable(fresh):
                 words = self._models.load(folder, fresh)
                 self._announce()

@@ -79,3 +79,19 @@ def test_another_model_that_comes_into_force_meanwhile_stays(tmp_path):
     assert "came into force meanwhile; nothing was changed" in beside.said.words
     assert beside.models.present.folder.name == "other"
     assert beside.announced == 0
+
+
+def test_time_that_is_set_back_ends_the_wait_for_new_driving(tmp_path):
+    record(ScriptedDrive().drive(12.0, 2.0, steering=0.1), tmp_path / "gentle")
+    beside = Beside(tmp_path, folder=str(tmp_path / "made"), replay=str(tmp_path / "gentle"))
+    beside.drive.simulator.set_friction_scale(0.4)
+    beside.drive.drive(12.0, 3.0, steering=0.2)
+    before = beside.models.present
+    beside.adaptation.begin()
+    beside.drive = ScriptedDrive()
+    beside.drive.drive(4.0, 3.0)
+    assert beside.ended.wait(60)
+    assert beside.said.failed
+    assert "time was set back" in beside.said.words
+    assert beside.models.present is before
+    assert not beside.adaptation.standing.running
