@@ -47,7 +47,10 @@ def held_out_error(passport: Passport) -> tuple[float, float] | None:
 
 
 def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) -> Evidence:
-    """What the last `RECENT_S` of driving, since ``since_s``, say about ``loaded``; physics has a residual alone."""
+    """What the last `RECENT_S` of driving, since ``since_s``, say about ``loaded``; physics has a residual alone.
+
+    A figure of predictions that are not finite is infinite.
+    """
     held_out = held_out_error(loaded.passport)
     if held_out is None:
         return Evidence()
@@ -70,7 +73,8 @@ def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) ->
         else:
             predicted = rollout(model, window.begin, window.applied)[..., : len(STATE)]
     live = errors_of(driven, starts_s, predicted.double().numpy(), model.dt, (horizon_s,))
-    return Evidence(novelty, disagreement, float(live.position_m[0]) / error_m)
+    figures = novelty, disagreement, float(live.position_m[0]) / error_m
+    return Evidence(*(math.inf if math.isnan(figure) else figure for figure in figures))
 
 
 def _novelty(model: LearnedModel, passport: Passport, driven: Driven, window: Window) -> float:

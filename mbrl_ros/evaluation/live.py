@@ -45,13 +45,17 @@ def live_errors(
 def errors_of(
     driven: Driven, starts_s: np.ndarray, predicted: np.ndarray, dt: float, horizons_s: Sequence[float]
 ) -> HorizonErrors:
-    """Errors of the states ``predicted`` [N, H + 1, 8] from ``starts_s`` [N] on, ``dt`` seconds apart."""
+    """Errors of the states ``predicted`` [N, H + 1, 8] from ``starts_s`` [N] on, ``dt`` seconds apart.
+
+    Those of predictions that are not finite are infinite: an unknown error would speak neither for nor against a model.
+    """
     rows = []
     for horizon_s in horizons_s:
         step = round(horizon_s / dt)
         error = predicted[:, step] - driven.at(starts_s + step * dt)
-        error[:, YAW] = wrap_angle(error[:, YAW])
-        squares = (error**2).mean(axis=0)
+        finite = np.isfinite(error)
+        error[:, YAW] = wrap_angle(np.where(finite[:, YAW], error[:, YAW], 0.0))
+        squares = (np.where(finite, error, np.inf) ** 2).mean(axis=0)
         rows.append([squares[X] + squares[Y], squares[YAW], squares[VX], squares[YAW_RATE]])
     position, yaw, speed, yaw_rate = np.sqrt(np.array(rows)).T
     return HorizonErrors(driven.stamp_s, tuple(horizons_s), position, yaw, speed, yaw_rate, len(starts_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +69,8 @@ class Comparison:
 
 
 def holds(newcomer_m: float, present_m: float, tolerance: float) -> bool:
-    """Whether a newcomer's error is at most ``tolerance`` times the present one's; never where it is not a number."""
-    return newcomer_m <= tolerance * present_m
+    """Whether a newcomer's error is at most ``tolerance`` times the present one's; never where it is not finite."""
+    return math.isfinite(newcomer_m) and newcomer_m <= tolerance * present_m
 
 
 def compare(newcomer: LoadedModel, present: LoadedModel, driven: Driven, settings: ProofSettings) -> Comparison | None:

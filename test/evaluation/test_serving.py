@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 from serving_toys import UNFIT, VEHICLE, ScriptedDrive, learned, save, unfit
 
 from mbrl_ros.core.errors import ModelError
@@ -158,6 +159,31 @@ def test_a_learned_model_is_judged_by_novelty_and_disagreement_too(tmp_path):
     assert disagreeing.disagreement > 0.1
     wild = evidence(agreeing, ScriptedDrive().drive(4.0, 6.0, steering=0.35))
     assert wild.novelty > 1.5 * found.novelty
+
+
+def test_a_model_that_predicts_nothing_finite_stops_the_car_and_gives_way_to_any_other(tmp_path):
+    models = serve(tmp_path, proof={"rollback_dwell_s": 60.0})
+    learned(tmp_path / "car", trained=False)
+    models.load(tmp_path / "car", Driven(30.0))
+    torch.nn.init.constant_(models.present.loaded.model.head.layers[-1].weight, math.nan)
+    drive = ScriptedDrive()
+    for _ in range(20):
+        models.watch(drive.drive(0.3, 3.0).copy())
+    found = models.standing.evidence
+    assert (found.disagreement, found.residual) == (math.inf, math.inf)
+    assert models.standing.level is TrustLevel.STOP
+    save(tmp_path / "sane")
+    assert "by inf m" in models.load(tmp_path / "sane", drive.driven)
+
+
+def test_a_model_that_predicts_nothing_finite_is_taken_back(tmp_path):
+    models = serve(tmp_path)
+    learned(tmp_path / "car", trained=False)
+    models.load(tmp_path / "car", Driven(30.0))
+    torch.nn.init.constant_(models.present.loaded.model.head.layers[-1].weight, math.nan)
+    drive = ScriptedDrive()
+    assert any(models.watch(drive.drive(0.3, 3.0).copy()) for _ in range(20))
+    assert models.present.folder.name == "first"
 
 
 def test_evidence_is_unknown_without_driving_or_without_a_held_out_error(tmp_path, fast):
