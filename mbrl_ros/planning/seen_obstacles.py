@@ -30,26 +30,32 @@ class SeenObstacles:
         """There is nothing in the way any more."""
         self._obstacles: tuple[Obstacle, ...] = ()
         self._stamp_s = -math.inf
+        self._published = False
         self.doubt = ""
         """Why the car may be driven into something, as of the last ``present``, or empty."""
 
     def observe(self, obstacles: Sequence[Obstacle], stamp_s: float, now_s: float) -> None:
         """Take in all obstacles that were seen at ``stamp_s`` [s], in the frame of states."""
         if stamp_s > now_s + self._future_tolerance_s:
-            self._counters["obstacles in the future"] += 1
+            self.refuse("in the future")
         elif stamp_s < self._stamp_s:
-            self._counters["obstacles backward"] += 1
+            self.refuse("backward")
         elif now_s - stamp_s > self._timeout_s:
-            self._counters["obstacles stale"] += 1
+            self.refuse("stale")
         else:
-            self._obstacles, self._stamp_s = tuple(obstacles), stamp_s
+            self._obstacles, self._stamp_s, self._published = tuple(obstacles), stamp_s, True
+
+    def refuse(self, why: str) -> None:
+        """Something was published that cannot be used; the newest before it counts until it is too old."""
+        self._counters[f"obstacles {why}"] += 1
+        self._published = True
 
     def present(self, now_s: float, position: np.ndarray) -> tuple[Obstacle, ...]:
         """At most as many as the task takes, seen lately, in the order given: those whose outlines are the nearest to
         ``position`` [2] [m], however far away the middle of a wall may be."""
         self.doubt = ""
-        if math.isfinite(self._stamp_s) and now_s - self._stamp_s > self._timeout_s:
-            self.doubt = "obstacles are not heard of any more, and none is kept away from"
+        if self._published and now_s - self._stamp_s > self._timeout_s:
+            self.doubt = "obstacles are not heard of in time, and none is kept away from"
             if self._obstacles:
                 self._counters["obstacles stale"] += 1
                 self._obstacles = ()

@@ -68,7 +68,16 @@ def test_it_says_while_the_car_may_be_driven_into_something():
     subject.present(1.1, HERE)
     assert subject.doubt == ""
     subject.present(2.0, HERE)
-    assert "not heard of any more" in subject.doubt
+    assert "not heard of in time" in subject.doubt
     subject.observe([], 2.1, 2.1)
     subject.present(2.1, HERE)
     assert subject.doubt == ""
+
+
+def test_it_says_so_too_where_all_that_is_published_is_refused():
+    subject, counters = seen()
+    subject.observe([NEAR], 1.5, 1.0)
+    subject.refuse("in frame 'map'")
+    assert subject.present(1.0, HERE) == ()
+    assert "not heard of" in subject.doubt
+    assert counters == {"obstacles in the future": 1, "obstacles in frame 'map'": 1}

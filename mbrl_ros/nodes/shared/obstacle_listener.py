@@ -32,10 +32,10 @@ class ObstacleListener:
     def _on_obstacles(self, message: Obstacles) -> None:
         with self._lock:
             if message.header.frame_id != self._frame_id:
-                self._loop.counters[f"obstacles in frame '{message.header.frame_id}'"] += 1
+                self._loop.seen.refuse(f"in frame '{message.header.frame_id}'")
                 return
             try:
                 self._loop.seen.observe(obstacles_of(message), to_seconds(message.header.stamp), self._clock.now_s())
             except ConfigError as error:
-                self._loop.counters["obstacles refused"] += 1
+                self._loop.seen.refuse("refused")
                 self._node.get_logger().error(str(error), throttle_duration_sec=1.0)
