@@ -166,6 +166,9 @@ def main() -> None:
     written = json.loads(options.optimum.read_text()) if options.optimum else []
     optima = {lap["track"]: lap["lap_s"] for lap in written if lap["vehicle"] == options.vehicle}
     tracks = {name: track_for(car, name) for name in options.track or TRACKS}
+    if options.optimum and not tracks.keys() <= optima.keys():
+        wanted = f"minimum_time.py --vehicle {options.vehicle} writes that"
+        raise SystemExit(f"{options.optimum}: not of {options.vehicle} on all of {', '.join(tracks)}; {wanted}")
     console, runs = Console(), []
     for variant in variants_of(options.planner or files_for(options.vehicle)):
         with console.status(f"sizing {variant.name}"):
