@@ -52,7 +52,7 @@ def recorded(folder: Path, seed: int, number: int, grip: float) -> Drive:
     car = read_settings(config_file("vehicles", "f1tenth", ".yaml"), Vehicle)
     planner = read_settings(config_file("planners", "mppi_f1tenth_grip", ".yaml"), RacingPlannerSettings)
     track = Track.from_csv(config_file("tracks", "demo", ".csv"))
-    course = Course(folder, car, track, planner, laps=LAPS[number], seed=seed, drop=grip)
+    course = Course(folder, car, track, planner, laps=LAPS[number], seed=seed, drop=grip, track_file="demo")
     nominal = passport.from_bytes(*passport.to_bytes(build_for(car, "single_track", dt=planner.mppi.dt_s)))
     bag = folder / f"drive_{number}"
     drive(course, nominal, LATERAL_MPS2, grip, bag, number)

@@ -46,7 +46,7 @@ def recorded(folder: Path, seed: int, number: int, faster: float) -> Path:
     task = planner.task.model_copy(update={"speed_limit_mps": faster * SPEED_MPS})
     planner = planner.model_copy(update={"task": task})
     track = Track.from_csv(config_file("tracks", "full_size", ".csv"))
-    course = Course(folder, car, track, planner, laps=1, seed=seed, drop=1.0)
+    course = Course(folder, car, track, planner, laps=1, seed=seed, drop=1.0, track_file="full_size")
     nominal = passport.from_bytes(*passport.to_bytes(build_for(car, "kinematic_bicycle", dt=0.02)))
     bag = folder / f"drive_{number}"
     figures = drive(course, nominal, LATERAL_MPS2 * faster**2, 1.0, bag, number)

@@ -46,6 +46,7 @@ class Course:
         laps: per round.
         seed: of sensors, sampling and training.
         drop: factor on the grip in the rounds after the last that learns.
+        track_file: what recordings name as the track: a name in config/tracks, or a path.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Course:
     laps: int
     seed: int
     drop: float
+    track_file: str
 
     @property
     def first_limit_mps2(self) -> float:
@@ -87,7 +89,7 @@ def drive(
     simulator = Simulator(course.vehicle, seed=seed, start_s=_START_S)
     simulator.set_friction_scale(friction * course.vehicle.plant.friction_scale)
     estimator = StateEstimator.for_vehicle(course.vehicle)
-    with BagWriter(bag, about={TRACK: course.track.name}) as writer:
+    with BagWriter(bag, about={TRACK: course.track_file}) as writer:
         loop = ClosedLoop(
             course.vehicle, course.track, simulator, estimator, planner, settings.loop, DriveRecorder(writer)
         )

@@ -129,6 +129,11 @@ def config_file(kind: str, name: str, suffix: str) -> str:
     raise ConfigError(f"no file '{name}', and config/{kind} has no '{name}{suffix}'; it has {there}")
 
 
+def lasting_name(name: str) -> str:
+    """``name``, or where that is the path of a file, the absolute one: what may be kept for later."""
+    return str(Path(name).resolve()) if Path(name).is_file() else name
+
+
 def vehicle_graph(options: DriveOptions) -> Graph:
     """Estimator, model server, planner and gate on a real car's topics, and a planner in shadow mode where asked."""
     vehicle = config_file("vehicles", options.vehicle, ".yaml")

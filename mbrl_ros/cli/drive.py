@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from mbrl_ros.bringup.graph import SimulationOptions, config_file, help_of, simulation_graph
+from mbrl_ros.bringup.graph import SimulationOptions, config_file, help_of, lasting_name, simulation_graph
 from mbrl_ros.bringup.processes import Ended, Processes
 from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
@@ -129,8 +129,7 @@ def run_drive(
     started_s = time.monotonic()
     stall, patience_s = Stall(), patience_s / min(options.real_time_factor, 1.0)
     failure = ""
-    driven_on = str(Path(options.track).resolve()) if Path(options.track).is_file() else options.track
-    writer = BagWriter(record, about={TRACK: driven_on}) if record is not None else None
+    writer = BagWriter(record, about={TRACK: lasting_name(options.track)}) if record is not None else None
 
     def announce(lap: Lap) -> None:
         console.print(f"lap {len(log.laps)}: {lap.time_s:.2f} s, exits {lap.exits}")

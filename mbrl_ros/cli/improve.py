@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mbrl_ros.bringup.course import Course
-from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.bringup.graph import config_file, lasting_name
 from mbrl_ros.bringup.improvement import ARMS, Improvement, Round, Stage, stages
 from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
@@ -70,7 +70,7 @@ def improve(
     car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle).with_plant(plant, "--plant")
     settings = read_settings(config_file("planners", planner, ".yaml"), RacingPlannerSettings)
     where = Track.from_csv(config_file("tracks", track, ".csv"))
-    course = Course(out, car, where, settings, laps, seed, drop)
+    course = Course(out, car, where, settings, laps, seed, drop, lasting_name(track))
     _require_same(course, {"track": track, "vehicle": vehicle, "planner": planner, "plant": plant})
     console = Console()
     names, plan = [a.name for a in ARMS if a.name in (arm or _NAMES)], stages(rounds, recoveries)

@@ -1,6 +1,7 @@
 """`mbrl improve` round by round, its drives scripted: a kinematic car with understeer that its nominal model lacks."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, earned_limit, stages
 from mbrl_ros.cli.main import app
 from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import messages
@@ -133,7 +135,7 @@ def test_clearance_is_that_of_the_cars_nearest_side(tmp_path):
     vehicle = read_settings(config_file("vehicles", "f1tenth", ".yaml"), Vehicle)
     planner = read_settings(config_file("planners", "mppi_f1tenth_grip", ".yaml"), RacingPlannerSettings)
     track = Track.from_csv(config_file("tracks", "demo", ".csv"))
-    course = Course(tmp_path, vehicle, track, planner, 1, 0, 1.0)
+    course = Course(tmp_path, vehicle, track, planner, 1, 0, 1.0, "demo")
     states = np.zeros((2, 8))
     lateral = np.array([0.3, -0.1])
     states[:, :2] = track.to_xy(np.array([1.0, 2.0]), lateral)
@@ -154,3 +156,18 @@ def test_no_round_begins_after_the_time_is_over_and_the_rest_follows_later(tmp_p
 def test_the_last_drive_is_only_driven():
     assert stages(2, 0) == ("learn", "learn", "drive")
     assert stages(1, 2) == ("learn", "adapt", "adapt", "drive")
+
+
+def test_recordings_name_their_track_so_that_it_is_found_from_elsewhere(tmp_path, monkeypatch):
+    named = []
+
+    def begun(course, *given):
+        named.append(course.track_file)
+        raise DataError("enough was seen")
+
+    monkeypatch.setattr(improvement, "drive", begun)
+    monkeypatch.chdir(tmp_path)
+    Path("own.csv").write_bytes(Path(config_file("tracks", "demo", ".csv")).read_bytes())
+    for number, track in enumerate(("own.csv", "demo")):
+        assert "enough was seen" in str(improve(tmp_path / str(number), "--track", track).exception)
+    assert named == [str(tmp_path / "own.csv"), "demo"]
