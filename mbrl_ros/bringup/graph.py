@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -114,11 +114,12 @@ def config_folder() -> Path:
     raise ConfigError(f"no config folder beside {__file__}, nor share/{PACKAGE}/config above it; rebuild the package")
 
 
-def config_file(kind: str, name: str, suffix: str) -> str:
+def config_file(kind: str, name: str, suffix: str, also: Sequence[str] = ()) -> str:
     """Path of ``config/<kind>/<name><suffix>``, or ``name`` itself where it is the path of a file.
 
     Raises:
-        ConfigError: neither exists; the message lists the names there are.
+        ConfigError: neither exists; the message lists the names there are, and those in ``also``, which the caller
+            takes for something else.
     """
     if Path(name).is_file():
         return str(Path(name).resolve())
@@ -126,7 +127,8 @@ def config_file(kind: str, name: str, suffix: str) -> str:
     if shipped.is_file():
         return str(shipped)
     there = ", ".join(sorted(path.stem for path in (config_folder() / kind).glob(f"*{suffix}")))
-    raise ConfigError(f"no file '{name}', and config/{kind} has no '{name}{suffix}'; it has {there}")
+    or_else = f"; or give one of {', '.join(also)}" if also else ""
+    raise ConfigError(f"no file '{name}', and config/{kind} has no '{name}{suffix}'; it has {there}{or_else}")
 
 
 def lasting_name(name: str) -> str:
@@ -171,8 +173,8 @@ def _shadow(wanted: str, planner: NodeSpec) -> NodeSpec:
     """
     from mbrl_ros.planning.settings import PlannerName  # torch comes with it: graphs without a shadow do without
 
-    by_name = wanted in get_args(PlannerName)
-    other = {"planner": wanted} if by_name else {"config": config_file("planners", wanted, ".yaml")}
+    names = get_args(PlannerName)
+    other = {"planner": wanted} if wanted in names else {"config": config_file("planners", wanted, ".yaml", also=names)}
     parameters = {**planner.parameters, **other, "shadow": True}
     heard = {"~/obstacles": f"/{planner.node}/obstacles"}
     return replace(planner, parameters=parameters, remappings=heard, name="shadow_planner", dispensable=True)

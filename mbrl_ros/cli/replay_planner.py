@@ -111,8 +111,9 @@ def _shadowed(shadow: Shadow, options: ShadowOptions, console: Console) -> Shado
 
 def _planner_settings(planner: str) -> RacingPlannerSettings:
     """Of a file, or of one of the planners there are with the file that a car drives with by default."""
-    by_name = planner in get_args(PlannerName)
-    file = config_file("planners", DriveOptions.planner if by_name else planner, ".yaml")
+    names = get_args(PlannerName)
+    by_name = planner in names
+    file = config_file("planners", DriveOptions.planner if by_name else planner, ".yaml", also=names)
     settings = read_settings(file, RacingPlannerSettings)
     return settings.model_copy(update={"planner": planner}) if by_name else settings
 
