@@ -21,7 +21,8 @@ import torch
 
 from mbrl_ros.bringup.course import Course, drive
 from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.bringup.improvement import ARMS, recipe_for
+from mbrl_ros.bringup.improvement import ARMS
+from mbrl_ros.bringup.newcomer import recipe_for
 from mbrl_ros.cli.figures import write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.recording import Drive
@@ -53,7 +54,7 @@ def recorded(folder: Path, seed: int, number: int, grip: float) -> Drive:
     planner = read_settings(config_file("planners", "mppi_f1tenth_grip", ".yaml"), RacingPlannerSettings)
     track = Track.from_csv(config_file("tracks", "demo", ".csv"))
     course = Course(folder, car, track, planner, laps=LAPS[number], seed=seed, drop=grip, track_file="demo")
-    nominal = passport.from_bytes(*passport.to_bytes(build_for(car, "single_track", dt=planner.mppi.dt_s)))
+    nominal = passport.in_memory(build_for(car, "single_track", dt=planner.mppi.dt_s))
     bag = folder / f"drive_{number}"
     drive(course, nominal, LATERAL_MPS2, grip, bag, number)
     return read_drive(bag, rate_hz=1 / planner.mppi.dt_s, mean_commands=True)
@@ -69,7 +70,9 @@ def trained(folder: Path, name: str, seed: int, driving: Drive) -> LoadedModel:
     place = folder / f"{name}-model"
     if not place.exists():
         car = read_settings(config_file("vehicles", "f1tenth", ".yaml"), Vehicle)
-        made = train([driving], recipe_for(BASES[name], car, seed), folder / f"{name}-training")
+        arm = BASES[name]
+        recipe = recipe_for(arm.recipe, car, seed, arm.physics)
+        made = train([driving], recipe, folder / f"{name}-training")
         passport.save(made.model, place, made.provenance)
     return passport.load(place)
 
@@ -79,7 +82,7 @@ def errors(folder: Path, name: str, seed: int, settings: AdaptationSettings) -> 
     full, less = first(recorded(folder, seed, 0, 1.0), TRAINED_S), first(recorded(folder, seed, 1, DROP), ADAPTED_S)
     before = trained(folder, name, seed, full)
     adapted = adapt(before, [less], [full], settings)
-    after = passport.from_bytes(*passport.to_bytes(adapted.model, adapted.provenance))
+    after = passport.in_memory(adapted.model, adapted.provenance)
     figures = {}
     for what, driven in (("full grip", recorded(folder, seed, 2, 1.0)), ("less grip", recorded(folder, seed, 3, DROP))):
         compared = compare({"before": before, "after": after}, [driven], split="all", horizons_s=(HORIZON_S,))[0]

@@ -61,7 +61,7 @@ def make(name: str, options: argparse.Namespace) -> MPPI:
         inputs = 7 if network.kind == "mlp" else 13
         base = build_base(config, physics.values())
         model = LearnedModel(base, config, torch.zeros(inputs), torch.ones(inputs)).double()
-    loaded = passport.from_bytes(*passport.to_bytes(model))
+    loaded = passport.in_memory(model)
     return racing_mppi(loaded, vehicle, track(), mppi, settings.task, seed=0)
 
 

@@ -68,7 +68,7 @@ def drive(variant: str, seed: int, options: argparse.Namespace) -> Run:
     settings = read_settings(CONFIG / "planners" / f"{options.planner}.yaml", RacingPlannerSettings)
     changes = dict(VARIANTS[variant])
     changes["rollouts"] = settings.mppi.rollouts // changes.get("iterations", 1)
-    nominal = passport.from_bytes(*passport.to_bytes(build_for(car, "kinematic_bicycle", dt=0.02)))
+    nominal = passport.in_memory(build_for(car, "kinematic_bicycle", dt=0.02))
     planner = racing_mppi(nominal, car, track, settings.mppi.model_copy(update=changes), settings.task, seed=seed)
     planner.warm_up()
     loop = ClosedLoop(car, track, Simulator(car, seed=seed), StateEstimator.for_vehicle(car), planner, settings.loop)

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mbrl_ros.bringup.course import Course, drive
 from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.bringup.improvement import ARMS, Course, drive, recipe_for
+from mbrl_ros.bringup.improvement import ARMS
+from mbrl_ros.bringup.newcomer import recipe_for
 from mbrl_ros.cli.figures import write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.recording import Drive
@@ -47,7 +49,7 @@ def recorded(folder: Path, seed: int, number: int, faster: float) -> Path:
     planner = planner.model_copy(update={"task": task})
     track = Track.from_csv(config_file("tracks", "full_size", ".csv"))
     course = Course(folder, car, track, planner, laps=1, seed=seed, drop=1.0, track_file="full_size")
-    nominal = passport.from_bytes(*passport.to_bytes(build_for(car, "kinematic_bicycle", dt=0.02)))
+    nominal = passport.in_memory(build_for(car, "kinematic_bicycle", dt=0.02))
     bag = folder / f"drive_{number}"
     figures = drive(course, nominal, LATERAL_MPS2 * faster**2, 1.0, bag, number)
     if figures["exits"]:
@@ -68,8 +70,9 @@ def errors(folder: Path, seed: int, poses: str) -> dict[str, dict[str, float]]:
     car = read_settings(config_file("vehicles", "bmw_320i", ".yaml"), Vehicle)
     models = {}
     for arm in ARMS:
-        trained = train([learned_from], recipe_for(arm, car, seed), folder / poses / f"{arm.name}-training")
-        models[arm.name] = passport.from_bytes(*passport.to_bytes(trained.model, trained.provenance))
+        recipe = recipe_for(arm.recipe, car, seed, arm.physics)
+        trained = train([learned_from], recipe, folder / poses / f"{arm.name}-training")
+        models[arm.name] = passport.in_memory(trained.model, trained.provenance)
     found: dict[str, dict[str, float]] = {name: {} for name in models}
     for what, scored in (("as fast", same), ("30 % faster", faster)):
         compared = compare(models, [scored], split="all", horizons_s=(HORIZON_S,))[0]

@@ -148,7 +148,7 @@ class Improvement:
         self.course, self.arm, self._progress = course, arm, progress or Progress()
         self.folder = course.folder / arm.name
         nominal = build_for(course.vehicle, "kinematic_bicycle", dt=course.planner.dt_s)
-        self._nominal = passport.from_bytes(*passport.to_bytes(nominal))
+        self._nominal = passport.in_memory(nominal)
 
     def run(self, plan: Sequence[Stage], tell: Callable[[str], None] = lambda what: None) -> Iterator[Round]:
         """Every round as it ends; those whose figures are in the folder are read.

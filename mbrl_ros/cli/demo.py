@@ -92,7 +92,7 @@ def demo(
     torch.set_num_threads(1)  # the fit's tensors are small: on a busy machine a second thread is mostly waited for
     console = Console()
     setting = _setting(console, out, seed, real_time_factor)
-    nominal = passport.from_bytes(*passport.to_bytes(build_for(setting.vehicle, "kinematic_bicycle", dt=0.02)))
+    nominal = passport.in_memory(build_for(setting.vehicle, "kinematic_bicycle", dt=0.02))
     _warm(console, NOMINAL, nominal, setting, NOMINAL_PLANNER)
     console.print(f"\n[bold]drive 1[/]: planned with the model '{NOMINAL}', recorded")
     runs = [Run(NOMINAL, nominal, _drive(console, setting, 1, laps, NOMINAL_PLANNER))]

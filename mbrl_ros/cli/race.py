@@ -107,7 +107,7 @@ def loaded_model(name: str, vehicle: Vehicle) -> LoadedModel:
     """
     if name in KINDS:
         nominal = build_for(vehicle, name, dt=0.02)
-        return passport.from_bytes(*passport.to_bytes(nominal))
+        return passport.in_memory(nominal)
     if not Path(name).is_dir():
         raise ConfigError(f"--model {name}: neither a folder nor one of {', '.join(KINDS)}")
     return passport.load(name)

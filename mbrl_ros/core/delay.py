@@ -84,6 +84,17 @@ class CommandHistory:
         """Stamps after ``start_s`` and up to ``end_s`` from which other commands held."""
         return self._stamps[bisect.bisect_right(self._stamps, start_s) : bisect.bisect_right(self._stamps, end_s)]
 
+    def in_flight(self, stamp_s: float, dt: float, delay_steps: torch.Tensor) -> np.ndarray:
+        """[P, A] commands of the steps before ``stamp_s`` that may still act, oldest first: as many as `delayed` needs.
+
+        Args:
+            stamp_s: the present [s].
+            dt: length of a step [s].
+            delay_steps: [A] delay of each action in steps, in the precision that `delayed` gets it in.
+        """
+        count = int(torch.ceil(delay_steps.detach()).max())
+        return self.mean(stamp_s - count * dt, dt, count)
+
     def mean(self, start_s: float, dt: float, count: int) -> np.ndarray:
         """[count, A] time-average of the held commands over ``count`` intervals of ``dt`` [s] from ``start_s``."""
         end_s = start_s + dt * count

@@ -2,7 +2,14 @@
 
 from mbrl_ros.estimation.fusion import Outcome
 from mbrl_ros.estimation.measurement import ESTIMATE, GYRO_BIAS, Measurement
-from mbrl_ros.estimation.messages import imu_measurements, odometry_covariances, planar_covariance
+from mbrl_ros.estimation.messages import (
+    imu_measurements,
+    imu_message_measurements,
+    odometry_covariances,
+    planar_covariance,
+    steering_measurement,
+    wheel_measurement,
+)
 from mbrl_ros.estimation.state_estimator import Estimate, StateEstimator
 
 __all__ = [
@@ -13,6 +20,9 @@ __all__ = [
     "Outcome",
     "StateEstimator",
     "imu_measurements",
+    "imu_message_measurements",
     "odometry_covariances",
     "planar_covariance",
+    "steering_measurement",
+    "wheel_measurement",
 ]

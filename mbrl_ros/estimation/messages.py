@@ -1,6 +1,11 @@
-"""Covariances as ROS messages carry them: nav_msgs/Odometry out, IMU and pose fixes in."""
+"""What ROS messages say of a car: covariances of nav_msgs/Odometry out, measurements of sensors in.
+
+Messages are anything with the fields of theirs, from ROS or read from a recording.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -71,3 +76,27 @@ def imu_measurements(
     if pushing[0, 0] != -1.0:
         measurements.append(Measurement("accelerometer", stamp_s, arrival_s, linear_acceleration[:2], pushing[:2, :2]))
     return measurements
+
+
+def wheel_measurement(message: Any, stamp_s: float, arrival_s: float) -> Measurement:
+    """The speed in a nav_msgs/Odometry whose twist is in the body frame."""
+    variance = np.asarray(message.twist.covariance)[:1].reshape(1, 1)
+    return Measurement("wheel_speed", stamp_s, arrival_s, np.array([message.twist.twist.linear.x]), variance)
+
+
+def imu_message_measurements(message: Any, stamp_s: float, arrival_s: float) -> list[Measurement]:
+    """`imu_measurements` of a sensor_msgs/Imu."""
+    turning, force = message.angular_velocity, message.linear_acceleration
+    return imu_measurements(
+        stamp_s,
+        arrival_s,
+        np.array([turning.x, turning.y, turning.z]),
+        np.array([force.x, force.y, force.z]),
+        np.asarray(message.angular_velocity_covariance),
+        np.asarray(message.linear_acceleration_covariance),
+    )
+
+
+def steering_measurement(message: Any, stamp_s: float, arrival_s: float) -> Measurement:
+    """The angle in an ackermann_msgs/AckermannDriveStamped that says how the wheels stand; it carries no variance."""
+    return Measurement("steering", stamp_s, arrival_s, np.array([message.drive.steering_angle]))

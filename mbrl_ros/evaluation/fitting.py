@@ -139,7 +139,7 @@ def held_out_scores(
     """Scores of ``model`` on what ``split`` holds out of ``drives``, and sentences on what could not be scored."""
     if split == WHOLE:
         return (), ()
-    loaded = {"fitted": passport.from_bytes(*passport.to_bytes(model))}
+    loaded = {"fitted": passport.in_memory(model)}
     try:
         comparisons = compare(loaded, drives, split=split, horizons_s=horizons_s, min_speed=min_speed)
     except DataError as error:

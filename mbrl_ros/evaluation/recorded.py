@@ -14,7 +14,12 @@ from mbrl_ros.core.layout import STATE
 from mbrl_ros.data.bag import message_types
 from mbrl_ros.data.playback import COMMAND_TOPIC, STATE_TOPIC, Playback
 from mbrl_ros.estimation.measurement import Measurement
-from mbrl_ros.estimation.messages import imu_measurements, planar_covariance
+from mbrl_ros.estimation.messages import (
+    imu_message_measurements,
+    planar_covariance,
+    steering_measurement,
+    wheel_measurement,
+)
 from mbrl_ros.estimation.state_estimator import StateEstimator
 
 ESTIMATES_RATE_HZ = 100.0
@@ -98,28 +103,6 @@ class _Estimates:
             self._estimator.add(measurement)
 
 
-def _wheels(message: Any, arrival_s: float) -> list[Measurement]:
-    variance = np.asarray(message.twist.covariance)[:1].reshape(1, 1)
-    speed = np.array([message.twist.twist.linear.x])
-    return [Measurement("wheel_speed", _stamp_s(message), arrival_s, speed, variance)]
-
-
-def _imu(message: Any, arrival_s: float) -> list[Measurement]:
-    turning, force = message.angular_velocity, message.linear_acceleration
-    return imu_measurements(
-        _stamp_s(message),
-        arrival_s,
-        np.array([turning.x, turning.y, turning.z]),
-        np.array([force.x, force.y, force.z]),
-        np.asarray(message.angular_velocity_covariance),
-        np.asarray(message.linear_acceleration_covariance),
-    )
-
-
-def _feedback(message: Any, arrival_s: float) -> list[Measurement]:
-    return [Measurement("steering", _stamp_s(message), arrival_s, np.array([message.drive.steering_angle]))]
-
-
 def _pose(message: Any, arrival_s: float) -> list[Measurement]:
     if message.header.frame_id != _FRAME:
         raise DataError(f"/pose_fix is in frame '{message.header.frame_id}', the estimator works in '{_FRAME}'")
@@ -132,9 +115,9 @@ def _pose(message: Any, arrival_s: float) -> list[Measurement]:
 
 
 _SENSORS: Mapping[str, Callable[[Any, float], list[Measurement]]] = {
-    "/wheel_odom": _wheels,
-    "/imu/data": _imu,
-    "/drive_feedback": _feedback,
+    "/wheel_odom": lambda message, arrival_s: [wheel_measurement(message, _stamp_s(message), arrival_s)],
+    "/imu/data": lambda message, arrival_s: imu_message_measurements(message, _stamp_s(message), arrival_s),
+    "/drive_feedback": lambda message, arrival_s: [steering_measurement(message, _stamp_s(message), arrival_s)],
     "/pose_fix": _pose,
 }
 

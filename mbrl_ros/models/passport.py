@@ -294,6 +294,15 @@ def to_bytes(model: SavableModel, provenance: Provenance | None = None) -> tuple
     return text, weights
 
 
+def in_memory(model: SavableModel, provenance: Provenance | None = None) -> LoadedModel:
+    """``model`` as it would be loaded again after `save`, without a folder.
+
+    Raises:
+        ModelError: it could not be loaded.
+    """
+    return from_bytes(*to_bytes(model, provenance))
+
+
 def from_bytes(passport_yaml: str, weights_bytes: bytes) -> LoadedModel:
     """The validated model of the contents of its two files.
 

@@ -39,6 +39,11 @@ class Held(torch.nn.Module):
         return state
 
 
+def stepped(model: DynamicsModel) -> DynamicsModel:
+    """What is stepped several times per step of ``model``, or ``model`` itself."""
+    return model.model if isinstance(model, Held) else model
+
+
 def at_dt(model: DynamicsModel, dt: float, substeps: int | None = None) -> DynamicsModel:
     """``model``, stepping ``dt`` seconds.
 

@@ -19,9 +19,11 @@ from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.estimation import (
     Measurement,
     StateEstimator,
-    imu_measurements,
+    imu_message_measurements,
     odometry_covariances,
     planar_covariance,
+    steering_measurement,
+    wheel_measurement,
 )
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import ParametricModel
@@ -90,27 +92,15 @@ class StateEstimatorNode:
         if message.child_frame_id != self.settings.base_frame:
             self._refuse(f"wheel speed in frame '{message.child_frame_id}', not '{self.settings.base_frame}'")
             return
-        covariance = np.asarray(message.twist.covariance)[:1].reshape(1, 1)
-        speed = np.array([message.twist.twist.linear.x])
-        self.estimator.add(
-            Measurement("wheel_speed", to_seconds(message.header.stamp), self.clock.now_s(), speed, covariance)
-        )
+        self.estimator.add(wheel_measurement(message, to_seconds(message.header.stamp), self.clock.now_s()))
 
     def _on_imu(self, message: Imu) -> None:
-        turning, force = message.angular_velocity, message.linear_acceleration
-        for measurement in imu_measurements(
-            to_seconds(message.header.stamp),
-            self.clock.now_s(),
-            np.array([turning.x, turning.y, turning.z]),
-            np.array([force.x, force.y, force.z]),
-            np.asarray(message.angular_velocity_covariance),
-            np.asarray(message.linear_acceleration_covariance),
-        ):
+        stamp_s = to_seconds(message.header.stamp)
+        for measurement in imu_message_measurements(message, stamp_s, self.clock.now_s()):
             self.estimator.add(measurement)
 
     def _on_feedback(self, message: AckermannDriveStamped) -> None:
-        angle = np.array([message.drive.steering_angle])
-        self.estimator.add(Measurement("steering", to_seconds(message.header.stamp), self.clock.now_s(), angle))
+        self.estimator.add(steering_measurement(message, to_seconds(message.header.stamp), self.clock.now_s()))
 
     def _pose(self, message: PoseWithCovarianceStamped) -> tuple[np.ndarray, np.ndarray] | None:
         """[3] x, y, yaw and [3, 3] covariance, or None for a pose in another frame or without a heading."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,22 +9,23 @@ import numpy as np
 import torch
 
 from mbrl_ros.core.control_sequence import ControlSequence
-from mbrl_ros.core.delay import CommandHistory, delayed
+from mbrl_ros.core.delay import delayed
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import STATE
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import start_now
-from mbrl_ros.models.stepping import Held
+from mbrl_ros.models.stepping import stepped
 from mbrl_ros.planning.cem import CrossEntropy
 from mbrl_ros.planning.fused import Asked, fused
+from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.members import EachMember, risk
 from mbrl_ros.planning.mppi_settings import MPPISettings, standard_deviations
 from mbrl_ros.planning.path_integral import Drawn, PathIntegral, Update
 from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.prior import Prior
 from mbrl_ros.planning.rollouts import Backend, Rollouts
-from mbrl_ros.planning.sampler import Distribution, Sampler, shifted
+from mbrl_ros.planning.sampler import Distribution, Sampler
 from mbrl_ros.planning.threads import threads
 from mbrl_ros.planning.weighting import effective_sample_size
 
@@ -105,7 +105,7 @@ class MPPI:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
         self.model, self.task, self.settings, self.model_id = model, task, settings, model_id
-        own = _own(model)
+        own = stepped(model)
         self._members = own if isinstance(own, EachMember) else None
         torch_backend: Backend = "eager" if settings.backend == "eager" else "compiled"
         self.rollouts = Rollouts(model, task, torch_backend, members=self._members.members if self._members else 1)
@@ -184,7 +184,8 @@ class MPPI:
         stamp_s, iterations = problem.stamp_s, self.settings.iterations
         previous = self._warm_start(stamp_s)
         start, history_share = self._start(problem)
-        past = self._past(stamp_s, problem.commands)
+        in_flight = problem.commands.in_flight(stamp_s, self.settings.dt_s, self._delay_steps())
+        past = torch.tensor(in_flight, dtype=torch.float32)
         kept = self._kept_until(stamp_s)
         origin = problem.commands.at(stamp_s) if self._from_last else np.zeros(len(self.model.action_layout))
         source, counted_from = Distribution(previous, self._std), torch.tensor(origin, dtype=torch.float32)
@@ -273,7 +274,7 @@ class MPPI:
 
     def _start(self, problem: Problem) -> tuple[torch.Tensor, float]:
         """[S] state that rollouts begin with, and the share of the driving that the model wanted to see before it."""
-        model = self._members.model if self._members else _own(self.model)
+        model = self._members.model if self._members else stepped(self.model)
         begin, share = start_now(model, problem.state, problem.stamp_s, problem.commands, problem.driven)
         return (self._members.separate(begin) if self._members else begin).to(torch.float32), share
 
@@ -317,12 +318,8 @@ class MPPI:
         """[H, A, N] elites of the previous cycle from ``stamp_s`` on."""
         if self._previous is None or not self._kept.shape[-1]:
             return self._kept
-        return shifted(self._kept, (stamp_s - self._previous.stamp_s) / self.settings.dt_s)
-
-    def _past(self, stamp_s: float, commands: CommandHistory) -> torch.Tensor:
-        """[P, A] commands sent before ``stamp_s`` that may still act, in steps of the plan."""
-        dt, count = self.settings.dt_s, math.ceil(float(self._delay_steps().max()))
-        return torch.tensor(commands.mean(stamp_s - count * dt, dt, count), dtype=torch.float32)
+        elapsed = (stamp_s - self._previous.stamp_s) / self.settings.dt_s
+        return read_at(self._kept, torch.arange(self.settings.horizon) + elapsed)
 
     def _sample(
         self, source: Distribution, prior: torch.Tensor, fixed: torch.Tensor, past: torch.Tensor
@@ -348,8 +345,3 @@ class MPPI:
     def _delay_steps(self) -> torch.Tensor:
         """[A] delays in steps of the plan, in single precision as everything about rollouts."""
         return (self.model.delay.detach() / self.settings.dt_s).to(torch.float32)
-
-
-def _own(model: DynamicsModel) -> DynamicsModel:
-    """What is stepped several times per step of a plan, or ``model`` itself."""
-    return model.model if isinstance(model, Held) else model

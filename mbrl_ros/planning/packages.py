@@ -32,6 +32,9 @@ from mbrl_ros.core.cache import cache_folder
 PART = "rollouts"
 """Folder of the cache."""
 
+SMALLEST_TABLE = 65
+"""A track's tensors of at least so many numbers may have any number of rows, for the next track has another one."""
+
 LANES = 16
 """Rollouts per package call are a multiple of this, the widest vector of single precision; saves a scalar remainder."""
 

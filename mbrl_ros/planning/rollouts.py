@@ -16,7 +16,6 @@ from mbrl_ros.planning import packages
 
 Backend = Literal["eager", "compiled"]
 
-_SMALLEST_TABLE = 65
 _TABLES = ("task.", "model.guide.")  # where tensors of a track may be: in tasks, and in laws that drive
 
 
@@ -172,9 +171,8 @@ class _Inputs:
 
     def tables(self) -> tuple[int, ...]:
         """Which of the list's entries are the task's tables, whose number of rows may differ between tracks."""
-        large = (
-            name.startswith(_TABLES) and tensor.numel() >= _SMALLEST_TABLE for name, tensor in self._others.items()
-        )
+        least = packages.SMALLEST_TABLE
+        large = (name.startswith(_TABLES) and tensor.numel() >= least for name, tensor in self._others.items())
         return tuple(k for k, is_table in enumerate(large, start=1) if is_table)
 
     def named(self, tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:

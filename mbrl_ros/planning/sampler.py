@@ -90,12 +90,3 @@ class Sampler:
         if self._antithetic:
             self._white[..., 0::2] = self._drawn
             torch.neg(self._drawn[..., : self._white.shape[-1] // 2], out=self._white[..., 1::2])
-
-
-def shifted(sequences: torch.Tensor, steps: float) -> torch.Tensor:
-    """[H, ...] ``sequences`` [H, ...] read from ``steps`` later on, between steps interpolated, the last one held."""
-    places = (torch.arange(len(sequences)) + steps).clamp(0.0, len(sequences) - 1.0)
-    before = places.floor().long()
-    after = (before + 1).clamp_max(len(sequences) - 1)
-    share = (places - before).reshape(-1, *[1] * (sequences.ndim - 1))
-    return torch.lerp(sequences[before], sequences[after], share.to(sequences.dtype))

@@ -21,7 +21,7 @@ def car(understeer):
 
 
 def model(understeer):
-    return passport.from_bytes(*passport.to_bytes(car(understeer)))
+    return passport.in_memory(car(understeer))
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ VEHICLE = read_settings(config_file("vehicles", demo.VEHICLE, ".yaml"), Vehicle)
 
 
 def nominal_model(dt):
-    return passport.from_bytes(*passport.to_bytes(build_for(VEHICLE, "kinematic_bicycle", dt=dt)))
+    return passport.in_memory(build_for(VEHICLE, "kinematic_bicycle", dt=dt))
 
 
 def drive_in_one_process(options, laps, timeout_s, record, log_folder, console):

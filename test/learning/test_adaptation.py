@@ -49,7 +49,7 @@ def driven(friction, seconds, swing, seed):
 
 
 def loaded(model):
-    return passport.from_bytes(*passport.to_bytes(model))
+    return passport.in_memory(model)
 
 
 def test_lost_grip_is_found_and_gentle_driving_not_forgotten():
@@ -81,7 +81,7 @@ def test_no_step_is_longer_than_allowed():
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     trained = train([driven(1.0, 40, swing=0.2, seed=3)], Recipe.model_validate(RECIPE), tmp_path_factory.mktemp("w"))
-    return passport.from_bytes(*passport.to_bytes(trained.model, trained.provenance))
+    return passport.in_memory(trained.model, trained.provenance)
 
 
 def test_a_residual_learns_the_new_and_keeps_the_old(learned):

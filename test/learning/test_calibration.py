@@ -94,6 +94,6 @@ def test_driving_that_it_has_not_seen_is_novel(loaded, other_drive):
 
 
 def test_a_model_without_intervals_has_no_coverage(hilly_drive, loaded):
-    bare = passport.from_bytes(*passport.to_bytes(loaded.model))
+    bare = passport.in_memory(loaded.model)
     (comparison,) = compare({"car": bare}, [hilly_drive], split="all", horizons_s=(0.5,))
     assert comparison.coverage == ()

@@ -282,7 +282,7 @@ def estimate(board, found, car, now_ns, then_ns):
 
 
 def planner(settings):
-    nominal = passport.from_bytes(*passport.to_bytes(build_for(VEHICLE, "kinematic_bicycle", dt=0.02)))
+    nominal = passport.in_memory(build_for(VEHICLE, "kinematic_bicycle", dt=0.02))
     return racing_planner(settings, nominal, VEHICLE, TRACK, SEED)
 
 

@@ -179,7 +179,7 @@ def test_plans_through_a_learned_model_also_with_memory(kind, vehicle, track):
     model = LearnedModel(build_base(config, values), config, torch.zeros(seen), torch.ones(seen))
     torch.nn.init.normal_(model.head.layers[-1].weight, std=0.1)
     settings = DDPPlannerSettings(horizon=HORIZON, dt_s=DT, backend="eager", first_iterations=4)
-    loaded = passport.from_bytes(*passport.to_bytes(model))
+    loaded = passport.in_memory(model)
     plan = racing_ddp(loaded, vehicle, track, settings, SMOOTH, seed=0).plan(
         Problem(at_rest(track), 1.0, sent_nothing())
     )

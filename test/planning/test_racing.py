@@ -16,7 +16,7 @@ from mbrl_ros.planning.settings import PlannerName, RacingPlannerSettings
 
 
 def loaded(model):
-    return passport.from_bytes(*passport.to_bytes(model))
+    return passport.in_memory(model)
 
 
 def test_a_model_of_the_cars_commands_and_its_cg_is_drivable(vehicle):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.noise import coloured_noise, derivative_noise, spline_noise, white_noise
-from mbrl_ros.planning.sampler import Distribution, Sampler, shifted
+from mbrl_ros.planning.sampler import Distribution, Sampler
 
 HORIZON, COUNT = 30, 4096
 LOW, HIGH = torch.tensor([-1e3, -1e3]), torch.tensor([1e3, 1e3])
@@ -86,7 +87,7 @@ def test_a_share_of_the_samples_lies_about_each_proposal():
 
 
 def test_sequences_are_read_later_on():
-    sequences = torch.arange(5.0)[:, None] * torch.tensor([1.0, -2.0])
-    torch.testing.assert_close(shifted(sequences, 0.0), sequences)
+    sequences, steps = torch.arange(5.0)[:, None] * torch.tensor([1.0, -2.0]), torch.arange(5)
+    torch.testing.assert_close(read_at(sequences, steps), sequences)
     expected = torch.tensor([1.25, 2.25, 3.25, 4.0, 4.0])
-    torch.testing.assert_close(shifted(sequences, 1.25), expected[:, None] * torch.tensor([1.0, -2.0]))
+    torch.testing.assert_close(read_at(sequences, steps + 1.25), expected[:, None] * torch.tensor([1.0, -2.0]))

@@ -16,7 +16,7 @@ from mbrl_ros.models.learned.model import OUTPUTS
 from mbrl_ros.models.learned.networks import MemberLinear
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.parametric import ParametricModel
-from mbrl_ros.models.stepping import Held
+from mbrl_ros.models.stepping import Held, stepped
 from mbrl_ros.planning.members import EachMember
 from mbrl_ros.planning.noise import NoiseShape
 
@@ -50,7 +50,7 @@ class KernelProblem:
     """
 
     def __init__(self, model: DynamicsModel, task: Task, shapes: Sequence[NoiseShape]) -> None:
-        own = model.model if isinstance(model, Held) else model
+        own = stepped(model)
         base = own.base if isinstance(own, LearnedModel) else own
         if reason := _unfit(own, base, task):
             raise UnfitError(reason)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from mbrl_ros.planning.interpolation import read_at
+
 
 def commanded(applied: torch.Tensor, delay_steps: torch.Tensor) -> torch.Tensor:
     """[H, A] commands of which ``applied`` [H, A] comes: read a delay later, the last ones held.
@@ -44,12 +46,3 @@ def commanded_gains(gains: torch.Tensor, transitions: torch.Tensor, delay_steps:
             mixed = mixed + share * moved
         rows.append(mixed)
     return torch.stack(rows, dim=1)
-
-
-def read_at(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """[P, ...] ``rows`` [N, ...] at fractional ``places`` [P], interpolated, the first and the last held outside."""
-    held = places.double().clamp(0, len(rows) - 1)
-    before = held.floor().long()
-    after = (before + 1).clamp(max=len(rows) - 1)
-    share = (held - before).to(rows.dtype).view(-1, *[1] * (rows.ndim - 1))
-    return rows[before] + share * (rows[after] - rows[before])

@@ -31,7 +31,6 @@ Function = Callable[..., Tensors]
 
 _CONFIG = {"compile_threads": 1}
 _TOLERANCE = 1e-6
-_SMALLEST_TABLE = 65
 _RECORDED_STEPS = 2
 """Steps of the horizon that the hash looks at: all are alike."""
 
@@ -59,7 +58,7 @@ class CompiledPasses:
         self._names = [f"problem.{name}" for name in named]
         self._tensors = [tensor.detach() for tensor in named.values()]  # of the same memory
         self._tables = [
-            name.startswith("cost.") and tensor.numel() >= _SMALLEST_TABLE for name, tensor in named.items()
+            name.startswith("cost.") and tensor.numel() >= packages.SMALLEST_TABLE for name, tensor in named.items()
         ]
         self._programs: dict[str, Function] = {}
 

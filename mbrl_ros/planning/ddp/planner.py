@@ -16,14 +16,15 @@ from mbrl_ros.core.layout import STATE, YAW
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel, rollout
 from mbrl_ros.models.starting import start_now
-from mbrl_ros.models.stepping import Held
-from mbrl_ros.planning.ddp.commands import commanded, commanded_gains, read_at
+from mbrl_ros.models.stepping import stepped
+from mbrl_ros.planning.ddp.commands import commanded, commanded_gains
 from mbrl_ros.planning.ddp.compiled import CompiledPasses
 from mbrl_ros.planning.ddp.passes import Passes
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.solution import Solution
 from mbrl_ros.planning.ddp.solver import DDP, DDPSettings
+from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.rollouts import Backend
 from mbrl_ros.planning.threads import threads
@@ -131,9 +132,10 @@ class DDPPlanner:
         return np.stack(states), np.array([float(entry.cost[0]) for entry in chosen])
 
     def _plan(self, problem: Problem) -> ControlSequence:
-        model = self.model.model if isinstance(self.model, Held) else self.model
-        begin, history_share = start_now(model, problem.state, problem.stamp_s, problem.commands, problem.driven)
-        solution = self._solve(begin[None], problem.stamp_s, self._past(problem))
+        own = stepped(self.model)
+        begin, history_share = start_now(own, problem.state, problem.stamp_s, problem.commands, problem.driven)
+        past = problem.commands.in_flight(problem.stamp_s, self.settings.dt_s, self._delay_steps())
+        solution = self._solve(begin[None], problem.stamp_s, torch.from_numpy(past))
         states, applied = solution.states[0], solution.actions[0]
         gains = commanded_gains(solution.gains[0], solution.transitions[0], self._delay_steps())
         self.solution = solution
@@ -182,12 +184,6 @@ class DDPPlanner:
         guesses = torch.zeros(2, self.settings.horizon, len(self.model.action_layout), dtype=torch.float64)
         guesses[1, :, -1] = self.settings.first_drive * self.task.bounds()[1][-1]
         return guesses
-
-    def _past(self, problem: Problem) -> torch.Tensor:
-        """[P, A] commands sent before the present that may still act, in steps of the plan."""
-        dt = self.settings.dt_s
-        count = math.ceil(float(self._delay_steps().max()))  # as `delayed` asks for, to the bit
-        return torch.from_numpy(problem.commands.mean(problem.stamp_s - count * dt, dt, count))
 
     def _delay_steps(self) -> torch.Tensor:
         """[A] delays in steps of the plan."""

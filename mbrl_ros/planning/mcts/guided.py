@@ -7,7 +7,7 @@ import math
 import torch
 
 from mbrl_ros.core.layout import Layout
-from mbrl_ros.core.tasks.task import Task
+from mbrl_ros.core.tasks.task import Task, total
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.planning.planner import PlanningError
 
@@ -113,7 +113,7 @@ class GuidedTask(torch.nn.Module):
 
     def reward(self, state: torch.Tensor, action: torch.Tensor, next_state: torch.Tensor) -> torch.Tensor:
         """[...] sum of the terms."""
-        return torch.stack(list(self.terms(state, action, next_state).values())).sum(dim=0)
+        return total(self.terms(state, action, next_state))
 
     def terminal(self, state: torch.Tensor) -> torch.Tensor:
         """[...] bool: whether the episode ends in ``state`` [..., M + S]."""

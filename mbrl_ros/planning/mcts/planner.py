@@ -11,7 +11,7 @@ from mbrl_ros.core.layout import STATE
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import start_now
-from mbrl_ros.models.stepping import Held
+from mbrl_ros.models.stepping import stepped
 from mbrl_ros.planning.mcts.guided import GuidedModel, GuidedTask
 from mbrl_ros.planning.mcts.knots import Found, KnotTree, search_knots
 from mbrl_ros.planning.mcts.planner_settings import MCTSSettings
@@ -50,7 +50,7 @@ class MCTSPlanner:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
         self.task, self.settings, self.model_id = task, settings, model_id
-        self._own = model.model if isinstance(model, Held) else model
+        self._own = stepped(model)
         self._model = GuidedModel(model, law, *task.bounds())
         guided = GuidedTask(task, self._model)
         self.rollouts = Rollouts(self._model, guided, settings.backend)

@@ -29,7 +29,7 @@ def fit(shared_data, bag, kind, options=None):
 
 
 def scored(drive, found):
-    loaded = passport.from_bytes(*passport.to_bytes(found.model))
+    loaded = passport.in_memory(found.model)
     (comparison,) = compare({"fitted": loaded}, [drive], split=SPLIT, horizons_s=(1.0, 2.0), min_speed=3.0)
     return {s.horizon_s: (s.ade_m, s.fde_m) for s in comparison.scores if s.model == "fitted"}
 
@@ -58,7 +58,7 @@ def test_slow_driving_tells_of_driving_twice_as_fast(shared_data):
     found = identify([slow], start_model("single_track", slow), Options(max_windows=200))
     assert not {"friction_front", "friction_rear"} & {n for n, e in found.estimates.items() if e.identifiable}
     assert found.estimates["speed_limit"].value == pytest.approx(1.28, abs=0.05)
-    loaded = passport.from_bytes(*passport.to_bytes(found.model))
+    loaded = passport.in_memory(found.model)
     (comparison,) = compare({"fitted": loaded}, [fast], split="all", horizons_s=(1.0,))
     ade_m = {score.model: score.ade_m for score in comparison.scores}
     assert ade_m["fitted"] < 0.14  # of 0.21 with neither
