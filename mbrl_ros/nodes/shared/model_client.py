@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -9,6 +11,9 @@ from rclpy.node import Node
 from mbrl_ros.core.errors import ModelError
 from mbrl_ros.models.passport import LoadedModel, from_bytes
 from mbrl_ros.srv import GetModel
+
+# A server that has not discovered the client's reader yet answers into the void, so one request is not enough.
+_ASK_AGAIN_S = 2.0
 
 
 def fetch_model(node: Node, service: str, timeout_s: float, model_id: str = "") -> LoadedModel:
@@ -28,9 +33,11 @@ def fetch_model(node: Node, service: str, timeout_s: float, model_id: str = "") 
         client = helper.create_client(GetModel, service)
         if not client.wait_for_service(timeout_sec=timeout_s):
             raise ModelError(f"no service {service} after {timeout_s:g} s; is the dynamics server running?")
-        future = client.call_async(GetModel.Request(model_id=model_id))
-        executor.spin_until_future_complete(future, timeout_sec=timeout_s)
-        answer = future.result() if future.done() else None
+        answer, deadline = None, time.monotonic() + timeout_s
+        while answer is None and (left := deadline - time.monotonic()) > 0.0:
+            future = client.call_async(GetModel.Request(model_id=model_id))
+            executor.spin_until_future_complete(future, timeout_sec=min(_ASK_AGAIN_S, left))
+            answer = future.result() if future.done() else None
     finally:
         executor.shutdown()
         helper.destroy_node()
