@@ -2,7 +2,7 @@
 
     pip install --no-deps --target /tmp/pytorch_mppi \\
         pytorch_mppi==0.9.1 arm_pytorch_utilities==0.5.0 pytorch_seed==0.2.0
-    python benchmarks/mppi_peers.py [--peer /tmp/pytorch_mppi] [--backend fused] [--quick] [--json FILE]
+    python benchmarks/mppi_peers.py [--peer /tmp/pytorch_mppi] [--backend compiled] [--quick] [--json FILE]
 
 All run in this process with this torch, on the same model, cost, bounds, temperature and threads; rounds of ours and of
 the peers alternate, and a ratio is the median over rounds of peer / ours (above 1: ours is faster), its spread half the
@@ -300,7 +300,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, default=Path("/tmp/pytorch_mppi"), help="folder that has it")  # noqa: S108
     parser.add_argument("--compile-peer", action="store_true", help="compare with the peer's own compilation, too")
-    parser.add_argument("--backend", choices=("compiled", "fused"), default="compiled", help="of ours")
+    parser.add_argument("--backend", choices=("compiled", "fused"), default="fused", help="of ours")
     parser.add_argument("--rollouts", type=int, default=2048)
     parser.add_argument("--horizon", type=int, default=56)
     parser.add_argument("--threads", type=int, default=2)

@@ -139,23 +139,24 @@ def fused(
     seed: int,
     prior: bool,
 ) -> tuple[Fused | None, str]:
-    """The fused kernels, where ``settings.backend`` wants them and they know the problem; or None and why, if asked.
-
-    "auto" wants them on a GPU alone, "fused" on this processor, too.
-    """
+    """The fused kernels, where ``settings.backend`` wants them and they know the problem; or None and why, if asked."""
     if settings.backend not in ("auto", "fused"):
         return None, ""
     gpu = missing_gpu()
-    if settings.backend == "auto" and gpu:
-        return None, ""
-    instead = "Rollouts are not fused, but compiled: "
-    if prior or settings.update != "mppi":
-        return None, f"{instead}the kernels know no prior and no update but mppi"
+    reason = _unfit(settings, prior)
     try:
-        problem = KernelProblem(model, task, shapes)
+        problem = None if reason else KernelProblem(model, task, shapes)
     except UnfitError as error:
-        return None, f"{instead}{error}"
+        problem, reason = None, str(error)
+    if problem is None:
+        asked = settings.backend == "fused" or not gpu
+        return None, f"Rollouts are not fused, but compiled: {reason}" if asked else ""
     made = Fused(problem, settings, std, seed, "processor" if gpu else "gpu")
-    if gpu:
+    if gpu and settings.backend == "fused":
         made.note = f"The fused kernels run on this processor: {gpu}"
     return made, ""
+
+
+def _unfit(settings: MPPISettings, prior: bool) -> str:
+    """Why the kernels do not know how plans are improved, or nothing."""
+    return "the kernels know no prior and no update but mppi" if prior or settings.update != "mppi" else ""

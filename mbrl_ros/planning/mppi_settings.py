@@ -122,7 +122,7 @@ class MPPISettings(Settings):
     backend: Literal["auto", "eager", "compiled", "fused"] = Field(
         default="auto",
         description="how rollouts are evaluated: plain torch, compiled, or in one kernel with sampling and weighting "
-        "(`fused`), which few models have; `auto`: fused where there is a GPU for it, else compiled",
+        "(`fused`, on a GPU where there is one), which few models have; `auto`: fused where it can be, else compiled",
     )
     threads: int = Field(default=1, ge=1, le=64, description="threads of a solve; other nodes want a core too")
 

@@ -104,14 +104,20 @@ def test_without_a_finite_rollout_there_is_no_plan(prompt, race, start):
         made.plan(Problem(start.double().numpy(), 0.0, CommandHistory(np.zeros(2))))
 
 
-def test_auto_takes_the_kernels_only_where_there_is_a_gpu(prompt, race, monkeypatch):
-    monkeypatch.setattr(fused, "missing_gpu", lambda: "CuPy is not installed")
+@pytest.mark.parametrize(("missing", "where"), [("CuPy is not installed", "HostKernels"), ("", "DeviceKernels")])
+def test_auto_takes_the_kernels_wherever_it_is(prompt, race, monkeypatch, missing, where):
+    monkeypatch.setattr(fused, "missing_gpu", lambda: missing)
+    built = []
+    monkeypatch.setattr(fused, where, lambda *given: (built.append(where), HostKernels(*given))[1])
     made = planner(prompt, race, "auto")
-    assert (made.backend, made.hindered, made.note) == ("eager", True, "")  # until it is compiled
-    monkeypatch.setattr(fused, "missing_gpu", lambda: "")
-    monkeypatch.setattr(fused, "DeviceKernels", HostKernels)
-    made = planner(prompt, race, "auto")
+    assert built == [where]
     assert (made.backend, made.hindered, made.note) == ("fused", True, "")  # torch shows the plan, and is slow as yet
+
+
+def test_auto_compiles_what_the_kernels_do_not_know_and_says_nothing(prompt, race, monkeypatch):
+    monkeypatch.setattr(fused, "missing_gpu", lambda: "CuPy is not installed")
+    made = planner(prompt, race, "auto", update="cem")
+    assert (made.rollouts.wanted, made.note) == ("compiled", "")
 
 
 def test_asked_for_without_a_gpu_they_run_on_the_processor_and_say_so(prompt, race, monkeypatch):

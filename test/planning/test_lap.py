@@ -11,13 +11,16 @@ from mbrl_ros.planning.mppi import MPPI
 from mbrl_ros.planning.mppi_settings import MPPISettings
 from mbrl_ros.planning.planner import Problem
 
-pytestmark = pytest.mark.timeout(900)  # the first test on a machine compiles
+pytestmark = [
+    pytest.mark.timeout(900),  # the first test on a machine compiles
+    pytest.mark.parametrize("backend", ["compiled", "fused"]),
+]
 
 CONTROL_PERIOD_S = 0.02
 PLANT_STEP_S = 0.01
 
 
-def planner(car, race, seed=3, **changes):
+def planner(car, race, backend, seed=3):
     values = {
         "rollouts": 512,
         "horizon": 30,
@@ -26,10 +29,11 @@ def planner(car, race, seed=3, **changes):
         "acceleration_std_mps2": 1.5,
         "effective_share": 0.02,
         "control_cost_share": 0.0,
+        "backend": backend,
     }
-    subject = MPPI(car, race, MPPISettings(**{**values, **changes}), seed=seed)
+    subject = MPPI(car, race, MPPISettings(**values), seed=seed)
     subject.warm_up()
-    assert subject.backend == "compiled", subject.rollouts.note
+    assert subject.backend == backend, subject.note
     return subject
 
 
@@ -56,8 +60,8 @@ def drive(subject, vehicle, track, duration_s):
     return timer, np.stack(commands)
 
 
-def test_a_lap_without_leaving_the_track(car, race, vehicle, track):
-    timer, commands = drive(planner(car, race), vehicle, track, duration_s=30.0)
+def test_a_lap_without_leaving_the_track(car, race, vehicle, track, backend):
+    timer, commands = drive(planner(car, race, backend), vehicle, track, duration_s=30.0)
     assert len(timer.laps) == 1
     assert timer.exits == 0
     assert track.length_m / timer.laps[0].time_s > 2.5  # not by creeping
@@ -66,7 +70,7 @@ def test_a_lap_without_leaving_the_track(car, race, vehicle, track):
     assert -limits.braking_mps2 - 1e-6 <= commands[:, 1].min() < 0 < commands[:, 1].max()
 
 
-def test_the_same_drive_twice_is_the_same_to_the_bit(car, race, vehicle, track):
-    first, second = (drive(planner(car, race), vehicle, track, duration_s=1.5)[1] for _ in range(2))
+def test_the_same_drive_twice_is_the_same_to_the_bit(car, race, vehicle, track, backend):
+    first, second = (drive(planner(car, race, backend), vehicle, track, duration_s=1.5)[1] for _ in range(2))
     assert first.tobytes() == second.tobytes()
-    assert drive(planner(car, race, seed=4), vehicle, track, duration_s=1.5)[1].tobytes() != first.tobytes()
+    assert drive(planner(car, race, backend, seed=4), vehicle, track, duration_s=1.5)[1].tobytes() != first.tobytes()
