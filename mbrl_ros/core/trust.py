@@ -113,11 +113,11 @@ class Sustained:
         return self._since_s is not None
 
     def update(self, holds: bool, stamp_s: float) -> bool:
-        """Take in whether it holds at ``stamp_s`` [s]."""
+        """Take in whether it holds at ``stamp_s`` [s]; where time is set back, it begins anew."""
         if not holds:
             self._since_s = None
             return False
-        if self._since_s is None:
+        if self._since_s is None or stamp_s < self._since_s:
             self._since_s = stamp_s
         return stamp_s - self._since_s >= self._dwell_s
 
@@ -130,6 +130,7 @@ class Trust:
     """Distrust rises as soon as evidence has called for it long enough, and falls one level at a time.
 
     STOP is latched: a car that has stopped gives no evidence for its model, so a person must look first (`reset`).
+    Where there is no evidence because judging itself fails, nobody vouches for the model any more, and that stops, too.
     Evidence that is not complete neither raises nor lowers what it does not speak of: nothing recovers by standing.
 
     Args:
@@ -145,6 +146,7 @@ class Trust:
         self._cap_mps = settings.speed_cap_share * top_speed_mps
         self._called = {level: Sustained(settings.dwell_s(level)) for level in list(TrustLevel)[1:]}
         self._calm = Sustained(settings.recovery_dwell_s)
+        self._failing = Sustained(settings.stop_dwell_s)
         self._stamp_s = -math.inf
 
     @property
@@ -156,6 +158,7 @@ class Trust:
         """Take in evidence as of ``stamp_s`` [s], later than the last; returns the level from now on."""
         if not 0.0 < stamp_s - self._stamp_s <= INTERRUPTED_S:
             self._begin_anew()
+        self._failing.clear()
         self._stamp_s, self.evidence = stamp_s, evidence
         for level, called in self._called.items():
             beyond = _exceeded(evidence, self.settings.thresholds(level))
@@ -167,6 +170,12 @@ class Trust:
             if self._calm.update(calm, stamp_s):
                 lower = TrustLevel(self.level - 1)
                 self._move(lower, f"recovering from {self.level.name}" if lower else "")
+        return self.level
+
+    def fail_to_judge(self, why: str, stamp_s: float) -> TrustLevel:
+        """Judging failed as of ``stamp_s`` [s]; STOP where it does every time for the dwell time of STOP."""
+        if self._failing.update(True, stamp_s) and self.level < TrustLevel.STOP:
+            self._move(TrustLevel.STOP, f"it cannot be judged: {why}")
         return self.level
 
     def renew(self) -> None:
@@ -190,7 +199,7 @@ class Trust:
         self._calm.clear()
 
     def _begin_anew(self) -> None:
-        for sustained in (*self._called.values(), self._calm):
+        for sustained in (*self._called.values(), self._calm, self._failing):
             sustained.clear()
 
 

@@ -50,6 +50,8 @@ class Standing:
         speed_cap_mps: fastest speed allowed; infinite where there is no cap.
         evidence: that was judged by last.
         reason: why it is not trusted, or empty.
+        failures: judgements that failed so far.
+        unjudged: why the last judgement failed, or empty.
     """
 
     stamp_s: float
@@ -58,6 +60,8 @@ class Standing:
     speed_cap_mps: float
     evidence: Evidence
     reason: str
+    failures: int = 0
+    unjudged: str = ""
 
 
 def read(folder: Path) -> Served:
@@ -96,6 +100,7 @@ class ModelInForce:
         self._trust = Trust(trust, vehicle.limits.speed_mps)
         self._judged_s = 0.0
         self._reset_s = -math.inf
+        self._failures, self._unjudged = 0, ""
         self.standing = self._stand()
         self._proof = proof
         self._failing = Sustained(proof.rollback_dwell_s)
@@ -155,11 +160,14 @@ class ModelInForce:
 
         Returns:
             Why it was taken back, in a sentence, or nothing.
+
+        Raises:
+            Exception: it cannot be judged. That is counted, and ends in a stop where it lasts.
         """
         with self._lock:
-            found = evidence(self.present.loaded, driven, self._reset_s)
+            found = self._found(driven)
             self._trust.judge(found, driven.stamp_s)
-            self._judged_s = driven.stamp_s
+            self._judged_s, self._unjudged = driven.stamp_s, ""
             self.standing = self._stand()
             if not self._fails(found, driven.stamp_s) or self.previous is None:
                 return ""
@@ -185,6 +193,18 @@ class ModelInForce:
             self._trust.reset()
             self.standing = self._stand()
 
+    def _found(self, driven: Driven) -> Evidence:
+        if driven.stamp_s < self._reset_s:  # time was set back
+            self._reset_s = -math.inf
+        try:
+            return evidence(self.present.loaded, driven, self._reset_s)
+        except Exception as error:
+            self._failures += 1
+            self._unjudged = f"{type(error).__name__}: {error}"
+            self._trust.fail_to_judge(self._unjudged, driven.stamp_s)
+            self.standing = self._stand()
+            raise
+
     def _proven(self, newcomer: Served, driven: Driven) -> str:
         settings = self._proof
         comparison = compare(newcomer.loaded, self.present.loaded, driven, settings)
@@ -209,7 +229,16 @@ class ModelInForce:
 
     def _stand(self) -> Standing:
         trust = self._trust
-        return Standing(self._judged_s, self.present.id, trust.level, trust.speed_cap_mps, trust.evidence, trust.reason)
+        return Standing(
+            self._judged_s,
+            self.present.id,
+            trust.level,
+            trust.speed_cap_mps,
+            trust.evidence,
+            trust.reason,
+            self._failures,
+            self._unjudged,
+        )
 
     def _fails(self, found: Evidence, stamp_s: float) -> bool:
         share = self._proof.rollback_share if self._failing.begun else 1.0

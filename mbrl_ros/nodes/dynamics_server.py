@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.driven import Driven
 from mbrl_ros.evaluation.driven_paths import driven_paths
+from mbrl_ros.evaluation.judging import Judging
 from mbrl_ros.evaluation.live import live_errors
 from mbrl_ros.evaluation.proof import ProofSettings
 from mbrl_ros.evaluation.serving import ModelInForce, read
@@ -68,6 +71,9 @@ class DynamicsServerSettings(Settings):
     states_per_kept: int = Field(5, ge=1, le=100, description="of so many states one is compared with predictions")
     trust_rate_hz: float = Field(10.0, ge=2.0, le=50.0, description="rate of ~/trust")
     evidence_rate_hz: float = Field(3.0, ge=1.0, le=20.0, description="rate at which the model in force is judged")
+    judging_timeout_s: float = Field(
+        5.0, ge=1.0, le=60.0, description="longest that a judgement may take; beyond it ~/trust falls silent"
+    )
     proof: ProofSettings = Field(default_factory=ProofSettings, description="what a new model has to show")
     trust: TrustSettings = Field(default_factory=TrustSettings, description="when the model in force is doubted")
     adapt: OnlineSettings = Field(default_factory=OnlineSettings, description="adaptation while driving")
@@ -99,7 +105,7 @@ class DynamicsServerNode:
         self._states_seen = 0
         self._frame_id = ""
         self._latest_error: PredictionError | None = None
-        self._judging: threading.Thread | None = None
+        self._judging = Judging(self._judge, settings.judging_timeout_s)
         self._error_is_due = False
         self._info = self.node.create_publisher(ModelInfo, "~/model", quality.LATCHED)
         self._trust = self.node.create_publisher(ModelTrust, "~/trust", quality.LATCHED)
@@ -127,8 +133,7 @@ class DynamicsServerNode:
         """Wait for what is under way."""
         self._services.close()
         self._adaptation.close()
-        if self._judging is not None:
-            self._judging.join()
+        self._judging.close()
 
     def _announce(self) -> None:
         served = self._models.present
@@ -140,6 +145,9 @@ class DynamicsServerNode:
         self._heartbeat.publish(String(data=self._models.present.id))
 
     def _publish_trust(self) -> None:
+        # What was found before a judgement that does not end says nothing of now.
+        if self._judging.overdue(self.clock.steady_s()):
+            return
         self._trust.publish(trust_message(self._models.standing, self._models.nominal.id))
 
     def _on_state(self, data: bytes) -> None:
@@ -169,30 +177,38 @@ class DynamicsServerNode:
 
     def _on_evidence(self) -> None:
         # Judging takes longer than the heartbeat may pause, so it has a thread of its own, on a copy.
-        if self._judging is not None and self._judging.is_alive():
+        if self._judging.under_way:
             return
         driven = self._driving()
-        if driven.stamp_s <= self._models.standing.stamp_s:
+        # Not "newer than": simulated time may have been set back.
+        if math.isinf(driven.stamp_s) or driven.stamp_s == self._models.standing.stamp_s:
             return
-        self._judging = threading.Thread(target=self._judge, args=(driven,), name="judging", daemon=True)
-        self._judging.start()
+        self._judging.begin(driven, self.clock.steady_s())
 
     def _judge(self, driven: Driven) -> None:
+        self._guarded("the model in force cannot be judged", self._watch, driven)
+        if self._error_is_due:
+            self._error_is_due = False
+            self._guarded("live errors cannot be told", self._publish_error, driven)
+
+    def _guarded(self, failed: str, work: Callable[[Driven], None], driven: Driven) -> None:
+        """Judging goes on whatever fails in it; once in a while it is said in full."""
         try:
-            before = self._models.standing
-            taken_back = self._models.watch(driven)
-            if taken_back:
+            work(driven)
+        except Exception:
+            self.node.get_logger().error(f"{failed}:\n{traceback.format_exc()}", throttle_duration_sec=10.0)
+
+    def _watch(self, driven: Driven) -> None:
+        before = self._models.standing
+        try:
+            if taken_back := self._models.watch(driven):
                 self.node.get_logger().error(f"model {before.model_id} is taken back: {taken_back}")
                 self._announce()
+        finally:
             now = self._models.standing
             if now.level != before.level:
                 self._publish_trust()
                 self.node.get_logger().warning(f"trust in {now.model_id}: {now.level.name} {now.reason}")
-            if self._error_is_due:
-                self._error_is_due = False
-                self._publish_error(driven)
-        except Exception:
-            self.node.get_logger().error(f"the model in force cannot be judged:\n{traceback.format_exc()}")
 
     def _publish_error(self, driven: Driven) -> None:
         served = self._models.present
@@ -208,7 +224,7 @@ class DynamicsServerNode:
                 self._paths.publish(paths_message(paths, self._frame_id))
 
     def _report(self) -> diagnostics.Report:
-        return trust_report(self._models, self._latest_error)
+        return trust_report(self._models, self._latest_error, self._judging.overdue(self.clock.steady_s()))
 
 
 def main() -> None:

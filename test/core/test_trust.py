@@ -145,3 +145,28 @@ def test_thresholds_and_times_that_fall_from_level_to_level_are_refused():
         TrustSettings(nominal_residual=2.0)
     with pytest.raises(ValidationError, match="stop_dwell_s"):
         TrustSettings(stop_dwell_s=0.1)
+
+
+def test_a_model_that_cannot_be_judged_for_as_long_as_a_stop_takes_stops_the_car_and_again_after_a_reset():
+    subject = trust()
+    judged(subject, residual(1.0), 3.0)
+    levels = [subject.fail_to_judge("KeyError: 'vx'", 3.0 + DT * k) for k in range(1, 12)]
+    assert (levels.index(STOP) + 1) * DT == pytest.approx(SETTINGS.stop_dwell_s + DT)
+    assert subject.reason == "it cannot be judged: KeyError: 'vx'"
+    subject.reset()
+    assert subject.fail_to_judge("KeyError: 'vx'", 10.0) is CAUTIOUS
+    assert subject.fail_to_judge("KeyError: 'vx'", 10.0 + SETTINGS.stop_dwell_s) is STOP
+
+
+def test_judging_that_fails_now_and_then_does_not_stop_the_car():
+    subject = trust()
+    for k in range(100):
+        judge = subject.fail_to_judge if k % 4 else lambda _, stamp_s: subject.judge(residual(1.0), stamp_s)
+        assert judge("busy", DT * k) is TRUSTED
+
+
+def test_what_lasts_begins_anew_where_time_is_set_back():
+    subject = trust()
+    subject.fail_to_judge("broken", 100.0)
+    assert subject.fail_to_judge("broken", 1.0) is TRUSTED
+    assert subject.fail_to_judge("broken", 1.0 + SETTINGS.stop_dwell_s) is STOP

@@ -132,6 +132,32 @@ def test_grip_that_is_lost_is_noticed_and_standing_does_not_restore_trust(tmp_pa
     assert drive.driven.stamp_s == judged_s
 
 
+def test_judging_that_fails_is_counted_and_ends_in_a_stop_that_says_why(tmp_path, fast, monkeypatch):
+    models = serve(tmp_path, "single_track", error_m=0.1)
+    drive = ScriptedDrive()
+    models.watch(drive.drive(3.0, 3.0).copy())
+    assert (models.standing.level, models.standing.failures) == (TrustLevel.TRUSTED, 0)
+    with monkeypatch.context() as broken:
+        broken.setattr(models.present.loaded.model, "forward", lambda *_: [][0])
+        for _ in range(10):
+            with pytest.raises(IndexError):
+                models.watch(drive.drive(0.3, 3.0).copy())
+    assert (models.standing.level, models.standing.failures) == (TrustLevel.STOP, 10)
+    assert models.standing.reason == "it cannot be judged: IndexError: list index out of range"
+    assert models.standing.unjudged
+    models.watch(drive.drive(0.3, 3.0).copy())
+    assert (models.standing.level, models.standing.unjudged) == (TrustLevel.STOP, "")
+
+
+def test_driving_that_was_forgiven_stays_so_only_until_time_is_set_back(tmp_path):
+    models = serve(tmp_path, "single_track", error_m=0.1)
+    drive = ScriptedDrive()
+    models.reset_trust(drive.drive(40.0, 0.0).copy())
+    drive.drive(1.0, 2.0)
+    models.watch(ScriptedDrive().drive(3.0, 3.0).copy())
+    assert models.standing.evidence.residual > 0.0
+
+
 def test_trust_is_reset_only_while_the_car_stands(tmp_path, fast):
     models = serve(tmp_path)
     with pytest.raises(ModelError, match="car drives"):

@@ -85,8 +85,9 @@ def trust_message(standing: Standing, nominal_id: str) -> ModelTrust:
     return message
 
 
-def trust_report(models: ModelInForce, error: PredictionError | None) -> diagnostics.Report:
-    """What diagnostics say of the model in force: trust, evidence, and the last live error."""
+def trust_report(models: ModelInForce, error: PredictionError | None, overdue: str) -> diagnostics.Report:
+    """What diagnostics say of the model in force: trust, evidence, the last live error, and why nobody judges it
+    (``overdue``), where that is so."""
     standing = models.standing
     values: dict[str, object] = {
         "model_id": standing.model_id,
@@ -94,6 +95,7 @@ def trust_report(models: ModelInForce, error: PredictionError | None) -> diagnos
         "trust": standing.level.name,
         "speed cap [m/s]": f"{standing.speed_cap_mps:g}",
         "nominal_id": models.nominal.id,
+        "judgements failed": standing.failures,
     }
     values |= {
         name: "unknown" if math.isnan(value) else f"{value:.2f}" for name, value in vars(standing.evidence).items()
@@ -102,6 +104,11 @@ def trust_report(models: ModelInForce, error: PredictionError | None) -> diagnos
         pairs = zip(error.horizons, error.position_error, strict=True)
         values |= {f"position error at {horizon:g} s [m]": f"{metres:.3f}" for horizon, metres in pairs}
     words = f"{standing.model_id} in force" + (f", {standing.level.name}: {standing.reason}" if standing.reason else "")
+    if overdue:
+        return diagnostics.ERROR, f"{words}; {overdue}", values
+    if standing.unjudged:
+        level = max(_LEVELS[standing.level], diagnostics.WARN)
+        return level, f"{words}; it cannot be judged: {standing.unjudged}", values
     return _LEVELS[standing.level], words, values
 
 
