@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -47,6 +48,9 @@ class LoopSettings(Settings):
     obstacle_timeout_s: PositiveFloat = Field(
         default=0.5, le=60.0, description="longest that obstacles are kept away from while none are heard of, by stamp"
     )
+    obstacle_silence: Literal["stop", "drive"] = Field(
+        default="stop", description="what the car does then, where the task takes obstacles and any were heard of"
+    )
     follow_gains: bool = Field(
         default=False,
         description="correct commands by a planner's feedback gains, if it has any, where the car is off its plan",
@@ -67,6 +71,7 @@ class ControlLoop:
         self.limits = limits
         self.settings = settings
         self.counters: Counter[str] = Counter()
+        self._obstacles = obstacles
         self.seen = SeenObstacles(settings.obstacle_timeout_s, settings.future_tolerance_s, obstacles, self.counters)
         self.reason = "no state yet"
         self.fault = ""
@@ -139,8 +144,9 @@ class ControlLoop:
         return None if self.reason else self.plan
 
     def problem(self) -> Problem | None:
-        """What to solve next, or None while there is no state newer than the last one solved for."""
-        if self._state is None or self._stamp_s <= self._planned_stamp_s:
+        """What to solve next, or None while there is no state newer than the last one solved for, or the car stops
+        because nothing is heard of obstacles: a plan between those that are not known is worth nothing."""
+        if self._state is None or self._stamp_s <= self._planned_stamp_s or self._blind(self._stamp_s):
             return None
         self._planned_stamp_s = self._stamp_s
         obstacles = self.seen.present(self._stamp_s, self._state[[X, Y]])
@@ -216,11 +222,17 @@ class ControlLoop:
         if not self._recovered and self._good_in_row < settings.recovery_states:
             return "recovering"
         self._recovered = True
+        if self._blind(now_s):
+            return f"obstacles are not heard of for more than {settings.obstacle_timeout_s:g} s"
         if self.plan is None:
             return "no plan yet"
         if now_s - self.plan.stamp_s > settings.plan_timeout_s or now_s >= self.plan.end_s:
             return "no fresh plan"
         return ""
+
+    def _blind(self, now_s: float) -> bool:
+        """Whether the car has to stop for want of obstacles."""
+        return self._obstacles > 0 and self.settings.obstacle_silence == "stop" and self.seen.silent(now_s)
 
     def _speed(self, plan: ControlSequence, at_s: float) -> float:
         assert plan.states is not None  # noqa: S101  # planners that drive a car predict its states

@@ -34,6 +34,10 @@ class SeenObstacles:
         self.doubt = ""
         """Why the car may be driven into something, as of the last ``present``, or empty."""
 
+    def silent(self, now_s: float) -> bool:
+        """Whether obstacles were published before, but none that can be used within the timeout."""
+        return self._published and now_s - self._stamp_s > self._timeout_s
+
     def observe(self, obstacles: Sequence[Obstacle], stamp_s: float, now_s: float) -> None:
         """Take in all obstacles that were seen at ``stamp_s`` [s], in the frame of states."""
         if stamp_s > now_s + self._future_tolerance_s:
@@ -54,7 +58,7 @@ class SeenObstacles:
         """At most as many as the task takes, seen lately, in the order given: those whose outlines are the nearest to
         ``position`` [2] [m], however far away the middle of a wall may be."""
         self.doubt = ""
-        if self._published and now_s - self._stamp_s > self._timeout_s:
+        if self.silent(now_s):
             self.doubt = "obstacles are not heard of in time, and none is kept away from"
             if self._obstacles:
                 self._counters["obstacles stale"] += 1

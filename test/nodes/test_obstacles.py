@@ -1,4 +1,4 @@
-"""The planner stops before what is published as being in its way, and drives on once nothing is heard of it."""
+"""The planner stops before what is published as being in its way, drives on once it is not, and stops at silence."""
 
 from pathlib import Path
 
@@ -22,7 +22,8 @@ def avoiding(planner: Path) -> Graph:
     return simulation_graph(SimulationOptions(planner=str(planner), use_sim_time=True, real_time_factor=0.2))
 
 
-def test_the_car_stops_before_a_wall_and_drives_on_when_it_is_stale(ros_domain, tmp_path):
+def test_the_car_stops_before_a_wall_drives_on_without_it_and_stops_when_nothing_is_heard(ros_domain, tmp_path):
+    from diagnostic_msgs.msg import DiagnosticArray
     from harness import Car, running
     from mbrl_ros.msg import Obstacle, Obstacles, PlannerStatus
     from nav_msgs.msg import Odometry
@@ -33,6 +34,7 @@ def test_the_car_stops_before_a_wall_and_drives_on_when_it_is_stale(ros_domain, 
     with running(avoiding(tmp_path / "planner.yaml"), tmp_path / "logs") as (processes, bench):
         bench.listen("/ground_truth", Odometry, quality.STATE)
         bench.listen("/planner/status", PlannerStatus, quality.STATE)
+        bench.listen("/diagnostics", DiagnosticArray, quality.STATE)
         publisher = bench.node.create_publisher(Obstacles, "/planner/obstacles", quality.STATE)
         car = Car(processes, bench)
         car.wait_for_speed(1.5, timeout_s=240.0)
@@ -52,6 +54,10 @@ def test_the_car_stops_before_a_wall_and_drives_on_when_it_is_stale(ros_domain, 
             message.header.stamp, message.header.frame_id = truth().header.stamp, frame
             publisher.publish(message)
 
+        def said():
+            heard = (status for _, m in reversed(bench.received["/diagnostics"]) for status in m.status)
+            return next((status.message for status in heard if status.name == "planner: planning"), "")
+
         assert cost() < 1e-3
         here = float(track.project(position()).s)
         place = track.at(here + AHEAD_M)
@@ -68,5 +74,11 @@ def test_the_car_stops_before_a_wall_and_drives_on_when_it_is_stale(ros_domain, 
         assert cost() > 0.0
 
         bench.node.destroy_timer(timer)
-        bench.spin_until(lambda: cost() < 1e-3, 60.0, "the wall forgotten")
+        timer = bench.node.create_timer(0.1, publish)
+        bench.spin_until(lambda: cost() < 1e-3, 60.0, "the way is free")
         car.wait_for_speed(1.0)
+
+        bench.node.destroy_timer(timer)
+        bench.spin_until(lambda: truth().twist.twist.linear.x < 0.1, 60.0, "stopped for want of obstacles")
+        silence = "obstacles are not heard of for more than 0.5 s"
+        bench.spin_until(lambda: said() == silence, 10.0, "diagnostics say why")

@@ -70,7 +70,7 @@ def test_compiled_rollouts_take_obstacles_as_they_come(car, cluttered, start, ac
 
 
 def test_the_loop_hands_on_what_was_seen_lately(vehicle):
-    loop = ControlLoop(vehicle.limits, LoopSettings(), obstacles=2)
+    loop = ControlLoop(vehicle.limits, LoopSettings(obstacle_silence="drive"), obstacles=2)
     lying = Obstacle(3.0, 0.0, radius_m=0.2)
     loop.seen.observe([lying], 10.0, 10.0)
     loop.observe(np.zeros(8), 10.1, 10.1, 0.0)

@@ -8,6 +8,7 @@ import pytest
 
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.layout import ACTIONS, STATE, VX, Y
+from mbrl_ros.core.tasks.obstacles import Obstacle
 from mbrl_ros.core.vehicle import Limits
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
 
@@ -216,3 +217,41 @@ def test_a_speed_cap_goes_to_the_planner_and_holds_for_the_commanded_speed():
     assert subject.problem().speed_cap_mps == 1.5
     subject.adopt(plan_at(1.0), solve_time_s=0.005)
     assert subject.command(1.0, 1.0).speed_mps == 1.5
+
+
+def seeing(obstacles=1, **settings) -> ControlLoop:
+    """Has heard of an obstacle at 1.0 s, and of nothing since."""
+    subject = ControlLoop(LIMITS, LoopSettings(obstacle_timeout_s=0.5, **settings), obstacles)
+    subject.seen.observe([Obstacle(5.0, 0.0, radius_m=0.2)], 1.0, 1.0)
+    return subject
+
+
+def test_obstacles_that_fall_silent_stop_the_car_until_they_are_heard_of_again():
+    subject = seeing()
+    stops = [is_stop(cycle(subject, 1.0 + k * DT)) for k in range(40)]
+    assert stops.index(True) == 26  # at 1.52 s
+    assert all(stops[26:])
+    assert subject.reason == "obstacles are not heard of for more than 0.5 s"
+    plans = subject.counters["plans"]
+    assert plans == 26, "planned between obstacles that are not known"
+    subject.seen.observe([], 1.79, 1.79)
+    assert not is_stop(cycle(subject, 1.8))
+    assert subject.counters["plans"] == plans + 1
+
+
+def test_after_silence_only_a_plan_that_knows_of_obstacles_is_followed():
+    subject = seeing()
+    for k in range(60):
+        cycle(subject, 1.0 + k * DT)
+    subject.seen.observe([], 2.2, 2.2)
+    assert is_stop(cycle(subject, 2.2, solve=False)) and subject.reason == "no fresh plan"
+    assert not is_stop(cycle(subject, 2.22))
+
+
+def test_silence_of_obstacles_stops_nobody_who_never_heard_of_any_or_takes_none_or_may_drive_on():
+    never = ControlLoop(LIMITS, LoopSettings(), 1)
+    for subject in (never, seeing(obstacles=0), seeing(obstacle_silence="drive")):
+        assert not any(is_stop(cycle(subject, 1.0 + k * DT)) for k in range(60))
+    subject = seeing()
+    subject.reset()
+    assert not is_stop(cycle(subject, 2.0)), "begins anew"
