@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from mbrl_ros.nodes.shared.shadow import Shadow
 from mbrl_ros.planning.control_loop import ControlLoop
 from mbrl_ros.planning.planner import Planner, PlanningError, Problem
 from mbrl_ros.planning.racing import racing_planner
-from mbrl_ros.planning.rehearsal import rehearse
+from mbrl_ros.planning.rehearsal import rehearsal
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
 
@@ -66,7 +67,7 @@ class PlannerNode:
         self.track = Track.from_csv(settings.track)
         self.loop = ControlLoop(self.vehicle.limits, settings.loop, settings.task.obstacles)
         server = settings.model_server, settings.startup_timeout_s, settings.server_timeout_s
-        self.source = PlannerSource(self.node, self.clock, *server, self._make, settings.planner)
+        self.source = PlannerSource(self.node, self.clock, *server, self._make, self._rehearsal, settings.planner)
         self.active = False
         self._planning_with: Planner | None = None
         self._problem: Problem | None = None
@@ -124,11 +125,12 @@ class PlannerNode:
         settings = self.settings.model_copy(update={"planner": kind})
         planner = racing_planner(settings, loaded, self.vehicle, self.track, settings.seed)
         planner.warm_up()
+        return planner
+
+    def _rehearsal(self) -> Callable[[Planner], None] | None:
         with self._lock:
             problem, plan = self._problem, self.loop.plan
-        if problem is not None:
-            rehearse(planner, problem, plan, settings.loop.plan_timeout_s, self.clock.now_s)
-        return planner
+        return rehearsal(problem, plan, self.settings.loop.plan_timeout_s, self.clock.now_s)
 
     def _on_state(self, message: VehicleState) -> None:
         if not self.active:
@@ -166,15 +168,17 @@ class PlannerNode:
         self._diagnostics.publish_on_change()
 
     def _solve(self) -> None:
-        planner = self.source.planner()
         with self._lock:
-            problem = self.loop.problem() if planner is not None else None
+            problem = self.loop.problem()
+            self._problem = problem or self._problem
+        # There may be none yet: what was built before the first state is rehearsed from it now.
+        planner = self.source.planner()
         if planner is None or problem is None:
             return
-        self._problem = problem
         try:
             self._plan(planner, problem)
         except PlanningError as error:
+            self.source.fall_back(planner, str(error))
             with self._lock:
                 self.loop.counters["cycles without a plan"] += 1
             self.node.get_logger().error(str(error), throttle_duration_sec=1.0)
@@ -192,6 +196,7 @@ class PlannerNode:
         if refusal:
             self._planning_with = None  # nor does it go on from there itself
             raise PlanningError(f"planner {planner.kind}: a plan {refusal} is not followed")
+        self.source.planned(planner)
         self._told.plan(plan, planner)
         self._told.status(plan, planner, self.loop.counters, (solve_time_s, age_s))
 

@@ -35,3 +35,12 @@ def rehearse(
             f"until the next one is, which takes twice as long, and the car stops {longest_s:g} s after its stamp; "
             "give it less to compute"
         )
+
+
+def rehearsal(
+    problem: Problem | None, plan: ControlSequence | None, longest_s: float, now_s: Callable[[], float]
+) -> Callable[[Planner], None] | None:
+    """What lets a planner `rehearse`, or None while nobody knows where the car is (no ``problem``)."""
+    if problem is None:
+        return None
+    return lambda planner: rehearse(planner, problem, plan, longest_s, now_s)

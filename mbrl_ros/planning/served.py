@@ -14,6 +14,9 @@ from mbrl_ros.planning.planner import Planner
 
 P = TypeVar("P", bound=Planner)
 
+_LONGEST_RETRY_S = 300.0
+"""However often it failed, what is wanted is tried again after so long [s]."""
+
 
 class _Pair(NamedTuple):
     """What a planner is of: the name of a planner and the id of the model that it plans with."""
@@ -25,37 +28,53 @@ class _Pair(NamedTuple):
         return f"planner {self.kind} on model {self.model_id}"
 
 
+class _Failure(NamedTuple):
+    """Why something is not there, when that was found out [s], and how many times in a row."""
+
+    stamp_s: float
+    reason: str
+    times: int
+
+
 class ServedPlanners(Generic[P]):
     """Keeps a warm planner for the model in force and one for the nominal model, so that either can plan at once.
 
-    Where another model is served, or another planner chosen, what is new is fetched and built in a thread, while the
-    present planner drives on; a swap is the exchange of a name between two cycles. What fails is told, kept as
-    ``trouble``, and tried again after a while; a planner that fails with a new model does not keep the model from
-    being planned with by the present one.
+    Where another model is served, or another planner chosen, what is new is fetched, built and rehearsed in a thread,
+    while the present planner drives on; a swap is the exchange of a name between two cycles. All but the planner that
+    begins have planned from where the car is before they count: what was built before anybody knew where that is waits.
+    The planner before a swap is kept until the new one has planned, and plans again where it cannot. What fails is told
+    once, kept as ``trouble``, and tried again after a while, which doubles from time to time; a planner that fails with
+    a new model does not keep the model from being planned with by the present one.
 
     Args:
         fetch: id to the model that is served under it, the one in force for an empty id; blocks.
         build: a model and the name of a planner to that planner, warmed up; blocks.
+        rehearsal: what lets a planner plan once from where the car is, or None while nobody knows; what that raises
+            keeps the planner out.
         say: told of every failure.
         kind: name of the planner that begins.
-        retry_s: how long what failed is left alone, by the times handed in [s].
+        retry_s: how long what failed is left alone at first, by the times handed in [s].
     """
 
     def __init__(
         self,
         fetch: Callable[[str], LoadedModel],
         build: Callable[[LoadedModel, str], P],
+        rehearsal: Callable[[], Callable[[P], None] | None],
         say: Callable[[str], None],
         kind: str,
         retry_s: float = 5.0,
     ) -> None:
-        self._fetch, self._build, self._say, self._chosen, self._retry_s = fetch, build, say, kind, retry_s
+        self._fetch, self._build, self._rehearsal, self._say = fetch, build, rehearsal, say
+        self._chosen, self._retry_s = kind, retry_s
         self._lock = threading.Lock()
         self._generation = 0
         self._planners: dict[_Pair, P] = {}
-        self._failures: dict[_Pair, tuple[float, str]] = {}
+        self._unrehearsed: dict[_Pair, P] = {}
+        self._failures: dict[_Pair, _Failure] = {}
         self._worker: threading.Thread | None = None
         self._in_force: _Pair | None = None
+        self._before: _Pair | None = None  # what planned before the one in force, which has not planned yet
         self._served = self._nominal = ""
         self._now_s = -math.inf
         self._distrusted: set[str] = set()
@@ -68,7 +87,8 @@ class ServedPlanners(Generic[P]):
         """
         with self._lock:
             self._generation += 1  # what is still being built comes too late
-            self._planners, self._failures, self._in_force = {}, {}, None
+            self._planners, self._unrehearsed, self._failures = {}, {}, {}
+            self._in_force = self._before = None
             generation, kind = self._generation, self._chosen
         loaded = self._fetch("")
         planner = self._build(loaded, kind)
@@ -78,8 +98,10 @@ class ServedPlanners(Generic[P]):
                 self._planners[self._in_force] = planner
 
     def choose(self, kind: str, now_s: float) -> None:
-        """Plan with the planner of this name as soon as it is ready."""
-        self._chosen = kind
+        """Plan with the planner of this name as soon as it is ready; one that failed before is tried again at once."""
+        with self._lock:
+            self._chosen = kind
+            self._failures = {pair: failure for pair, failure in self._failures.items() if pair.kind != kind}
         self._catch_up(now_s)
 
     def serve(self, model_id: str, now_s: float) -> None:
@@ -112,6 +134,22 @@ class ServedPlanners(Generic[P]):
             others = (planner for pair, planner in self._planners.items() if pair.model_id == wanted.model_id)
             return self._planners.get(wanted) or next(others, None)
 
+    def planned(self, planner: P) -> None:
+        """``planner`` has found a plan that is followed; where it took over, the one before is not needed any more."""
+        with self._lock:
+            if self._in_force is not None and self._planners.get(self._in_force) is planner:
+                self._before = None
+
+    def fall_back(self, planner: P, reason: str) -> None:
+        """``planner`` has found no plan; where it took over and never found one, the one before plans again."""
+        with self._lock:
+            pair, before = self._in_force, self._before
+            if pair is None or before is None or self._planners.get(pair) is not planner:
+                return
+            self._in_force, self._before = before, None
+            del self._planners[pair]
+        self._fail(pair, reason)
+
     @property
     def in_force(self) -> str:
         """What is planned with, in words."""
@@ -121,7 +159,7 @@ class ServedPlanners(Generic[P]):
     def trouble(self) -> str:
         """Why what is wanted is not there, or an empty string."""
         with self._lock:
-            failed = [(pair, self._failures[pair][1]) for pair in self._wanted() if pair in self._failures]
+            failed = [(pair, self._failures[pair].reason) for pair in self._wanted() if pair in self._failures]
         return "; ".join(f"{pair} not taken over: {reason}" for pair, reason in failed)
 
     def _wanted(self) -> list[_Pair]:
@@ -132,12 +170,19 @@ class ServedPlanners(Generic[P]):
         return [_Pair(kind, i) for kind in kinds for i in dict.fromkeys((self._served, self._nominal)) if i]
 
     def _catch_up(self, now_s: float) -> None:
+        can_rehearse = self._rehearsal() is not None
         with self._lock:
             self._now_s = now_s
             self._take_over()
             wanted = self._wanted()
             self._failures = {pair: f for pair, f in self._failures.items() if pair in wanted}
-            missing = [pair for pair in wanted if pair not in self._planners and not self._failed_lately(pair, now_s)]
+            missing = [
+                pair
+                for pair in wanted
+                if pair not in self._planners
+                and not self._failed_lately(pair, now_s)
+                and (can_rehearse or pair not in self._unrehearsed)
+            ]
             if not missing or (self._worker is not None and self._worker.is_alive()):
                 return
             arguments = (missing[0], self._generation)
@@ -149,33 +194,53 @@ class ServedPlanners(Generic[P]):
         if self._in_force is None:
             return
         for kind in (self._chosen, self._in_force.kind):
-            if _Pair(kind, self._served) in self._planners:
-                self._in_force = _Pair(kind, self._served)
+            if (best := _Pair(kind, self._served)) in self._planners:
+                if best != self._in_force:
+                    last = self._before or self._in_force
+                    self._before = last if last != best else None
+                self._in_force = best
                 break
         nominal = _Pair(self._in_force.kind, self._nominal)
-        kept = {*self._wanted(), self._in_force}
+        kept = {*self._wanted(), self._in_force, self._before}
+        self._unrehearsed = {pair: planner for pair, planner in self._unrehearsed.items() if pair in kept}
         if nominal not in self._planners:
             kept |= {pair for pair in self._planners if pair.model_id == self._nominal}
         self._planners = {pair: planner for pair, planner in self._planners.items() if pair in kept}
 
     def _failed_lately(self, pair: _Pair, now_s: float) -> bool:
-        return pair in self._failures and 0 <= now_s - self._failures[pair][0] < self._retry_s
+        failure = self._failures.get(pair)
+        if failure is None:
+            return False
+        alone_s = min(self._retry_s * 2.0 ** (failure.times - 1), _LONGEST_RETRY_S)
+        return 0 <= now_s - failure.stamp_s < alone_s
 
     def _make(self, pair: _Pair, generation: int) -> None:
         try:
-            planner = self._build(self._fetch(pair.model_id), pair.kind)
+            with self._lock:
+                planner = self._unrehearsed.pop(pair, None)
+            if planner is None:
+                planner = self._build(self._fetch(pair.model_id), pair.kind)
+            rehearse = self._rehearsal()
+            if rehearse is not None:
+                rehearse(planner)
         except Exception as error:
             # Whatever is wrong with it must not end what drives.
-            reason = str(error) if isinstance(error, MbrlError) else traceback.format_exc()
-            with self._lock:
-                told = self._failures.get(pair, (0.0, ""))[1]
-                # Left alone from its end on: what takes a minute to fail would otherwise be tried without a pause.
-                self._failures[pair] = (self._now_s, reason)
-            if reason != told:
-                self._say(f"{pair} not taken over, the present one drives on: {reason}")
+            self._fail(pair, str(error) if isinstance(error, MbrlError) else traceback.format_exc())
             return
         with self._lock:
-            if generation == self._generation:
-                self._planners[pair] = planner
-                self._failures.pop(pair, None)
-                self._take_over()
+            if generation != self._generation:
+                return
+            if rehearse is None:
+                self._unrehearsed[pair] = planner
+                return
+            self._planners[pair] = planner
+            self._failures.pop(pair, None)
+            self._take_over()
+
+    def _fail(self, pair: _Pair, reason: str) -> None:
+        with self._lock:
+            times = self._failures[pair].times + 1 if pair in self._failures else 1
+            # Left alone from its end on: what takes a minute to fail would otherwise be tried without a pause.
+            self._failures[pair] = _Failure(self._now_s, reason, times)
+        if times == 1:
+            self._say(f"{pair} not taken over, the present one drives on: {reason}")

@@ -7,7 +7,7 @@ from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.planning.planner import PlanningError, Problem
-from mbrl_ros.planning.rehearsal import rehearse
+from mbrl_ros.planning.rehearsal import rehearsal
 
 PROBLEM = Problem(np.zeros(8), 5.0, CommandHistory(np.zeros(2)))
 FOLLOWED = ControlSequence(4.9, 0.1, np.ones((5, 2)), ACTIONS["acceleration"])
@@ -31,8 +31,12 @@ class Newcomer:
 
 
 def rehearsed(newcomer):
-    rehearse(newcomer, PROBLEM, FOLLOWED, 0.3, lambda: newcomer.now_s)
+    rehearsal(PROBLEM, FOLLOWED, 0.3, lambda: newcomer.now_s)(newcomer)
     return newcomer
+
+
+def test_before_the_car_was_seen_nothing_can_be_rehearsed():
+    assert rehearsal(None, FOLLOWED, 0.3, lambda: 0.0) is None
 
 
 def test_only_the_first_plan_may_take_long_and_both_go_on_from_what_is_followed():

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mbrl_ros.core.errors import ModelError
+from mbrl_ros.planning.planner import PlanningError
 from mbrl_ros.planning.served import ServedPlanners
 
 
@@ -16,7 +17,10 @@ class Server:
         self.in_force, self.bad, self.fetched, self.said = in_force, set(), [], []
         self.may_build = threading.Event()
         self.may_build.set()
-        self.planners = ServedPlanners(self.fetch, self.build, self.said.append, "mppi", retry_s=5.0)
+        self.known, self.rehearsed, self.slow = True, [], set()
+        self.planners = ServedPlanners(
+            self.fetch, self.build, lambda: self.rehearse if self.known else None, self.said.append, "mppi", retry_s=5.0
+        )
 
     def fetch(self, model_id):
         self.fetched.append(model_id)
@@ -28,6 +32,12 @@ class Server:
             if what in self.bad:
                 raise ModelError(f"{what} is bad")
         return SimpleNamespace(model_id=loaded.id, kind=kind)
+
+    def rehearse(self, planner):
+        self.rehearsed.append((planner.kind, planner.model_id))
+        for what in (planner.model_id, planner.kind):
+            if what in self.slow:
+                raise PlanningError(f"{what} takes {0.3 + 0.01 * len(self.rehearsed):.2f} s for a plan")
 
     def plans_with(self, *, nominal=False):
         planner = self.planners.planner(nominal=nominal)
@@ -96,9 +106,11 @@ def test_a_model_that_fails_is_told_once_and_tried_again_after_a_while(server):
     server.settle(5.1)
     assert len(server.said) == 1
     server.bad.clear()
-    server.planners.serve("b", 11.0)
-    server.settle(11.0)
-    server.planners.serve("b", 11.1)
+    server.planners.serve("b", 15.0)
+    assert server.plans_with() == "a", "left alone twice as long as the first time"
+    server.planners.serve("b", 15.2)
+    server.settle(15.2)
+    server.planners.serve("b", 15.3)
     assert (server.plans_with(), server.planners.trouble) == ("b", "")
 
 
@@ -168,6 +180,8 @@ def test_another_planner_is_built_beside_the_present_one_for_both_models(server)
     server.settle(1.0)
     assert (server.kind(), server.kind(nominal=True)) == ("ddp", "ddp")
     assert (server.plans_with(), server.plans_with(nominal=True)) == ("a", "n")
+    server.planners.planned(server.planners.planner())
+    server.planners.serve("a", 2.0)
     assert sorted(server.planners._planners) == [("ddp", "a"), ("ddp", "n")], "those of the first planner are kept"
 
 
@@ -209,3 +223,88 @@ def test_what_was_chosen_before_it_begins_begins():
     subject.planners.choose("ddp", 0.0)
     subject.planners.begin()
     assert (subject.kind(), subject.fetched) == ("ddp", [""])
+
+
+def test_what_was_built_before_the_car_was_seen_is_rehearsed_once_it_is_and_not_planned_with_before():
+    server = Server()
+    server.known = False
+    server.planners.begin()
+    server.planners.keep_nominal("n", 0.0)
+    server.settle()
+    assert (server.plans_with(), server.plans_with(nominal=True), server.rehearsed) == ("a", None, [])
+    for now_s in (0.1, 0.2):
+        server.planners.serve("a", now_s)
+    assert server.fetched == ["", "n"], "built again and again"
+    server.known = True
+    server.settle(0.3)
+    assert (server.plans_with(nominal=True), server.rehearsed) == ("n", [("mppi", "n")])
+    assert server.fetched == ["", "n"]
+
+
+def test_a_nominal_planner_that_is_too_slow_is_known_before_it_is_needed():
+    server = Server()
+    server.known = False
+    server.planners.begin()
+    server.slow.add("n")
+    server.planners.keep_nominal("n", 0.0)
+    server.settle()
+    server.known = True
+    server.settle(1.0)
+    assert server.plans_with(nominal=True) is None
+    assert "planner mppi on model n not taken over: n takes 0.31 s" in server.planners.trouble
+
+
+def test_what_is_refused_time_and_again_is_told_once_and_tried_ever_less_often(server):
+    server.slow.add("ddp")
+    server.planners.choose("ddp", 0.0)
+    for now_s in range(0, 2000):
+        server.settle(float(now_s))
+    tried = server.rehearsed.count(("ddp", "a"))
+    assert tried == 12  # after 5, 10, 20, ... 160 s, then every 300 s
+    assert len(server.said) == 1
+    assert "takes 0.42 s" in server.planners.trouble, "the diagnostics know of the last time"
+    server.slow.clear()
+    server.planners.choose("ddp", 2000.0)
+    server.settle(2000.0)
+    assert server.kind() == "ddp", "who asks again is answered at once"
+
+
+def test_the_planner_before_plans_again_where_the_new_one_finds_no_plan(server):
+    server.planners.choose("ddp", 0.0)
+    server.settle()
+    first = server.planners.planner()
+    assert first.kind == "ddp"
+    server.planners.fall_back(first, "no plan was found")
+    assert (server.kind(), server.planners.in_force) == ("mppi", "planner mppi on model a")
+    assert server.planners.trouble == "planner ddp on model a not taken over: no plan was found"
+    assert len(server.said) == 1
+    server.planners.serve("a", 4.9)
+    assert server.kind() == "mppi", "not at once again"
+    server.settle(5.1)
+    assert server.kind() == "ddp"
+
+
+def test_one_that_has_planned_stays_whatever_comes(server):
+    server.planners.serve("b", 0.0)
+    server.settle()
+    server.planners.planned(server.planners.planner())
+    server.planners.fall_back(server.planners.planner(), "no plan was found")
+    assert server.plans_with() == "b"
+    server.planners.serve("b", 1.0)
+    assert list(server.planners._planners) == [("mppi", "b")]
+
+
+def test_it_falls_back_to_the_last_one_that_planned_over_several_that_never_did(server):
+    for model in ("b", "c"):
+        server.planners.serve(model, 0.0)
+        server.settle()
+    server.planners.fall_back(server.planners.planner(), "no plan was found")
+    assert server.plans_with() == "a"
+
+
+def test_going_back_before_the_new_one_has_planned_leaves_nothing_to_fall_back_to(server):
+    for model in ("b", "a"):
+        server.planners.serve(model, 0.0)
+        server.settle()
+    server.planners.fall_back(server.planners.planner(), "no plan was found")
+    assert server.plans_with() == "a"

@@ -26,7 +26,8 @@ class PlannerSource:
         server: name of the server's node.
         patience_s: longest wait for a model [s].
         silence_s: longest silence of the server [s].
-        make: a model and the name of a planner to that planner, ready to plan; what it raises keeps the planner out.
+        make: a model and the name of a planner to that planner, warmed up; what it raises keeps the planner out.
+        rehearsal: as `ServedPlanners` has it.
         kind: name of the planner that begins.
     """
 
@@ -38,13 +39,15 @@ class PlannerSource:
         patience_s: float,
         silence_s: float,
         make: Callable[[LoadedModel, str], Planner],
+        rehearsal: Callable[[], Callable[[Planner], None] | None],
         kind: str,
     ) -> None:
         self._node, self._clock, self._server = node, clock, server
         self._patience_s, self._silence_s, self._make = patience_s, silence_s, make
         self._planners: ServedPlanners[Planner] = ServedPlanners(
-            self._fetch, self._build, node.get_logger().error, kind
+            self._fetch, self._build, rehearsal, node.get_logger().error, kind
         )
+        self.planned, self.fall_back = self._planners.planned, self._planners.fall_back
         self._heartbeat_s = -math.inf
         self._trust = ModelTrust(level=ModelTrust.TRUSTED)
         node.create_subscription(String, f"{server}/model_id", self._on_heartbeat, quality.COMMAND)
