@@ -74,6 +74,9 @@ class SimulationOptions(DriveOptions):
     use_sim_time: bool = option(False, "take time from /clock; needed for any other pace than real time")
     plant: str = option("", "plant model: single_track_drift or multi_body; empty: as the vehicle's file says")
     real_time_factor: float = option(1.0, "simulated seconds per second")
+    wait_for_plans_s: float = option(
+        0.0, "simulated time waits for plans and commands older than this, however busy the machine; 0: never"
+    )
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def simulation_graph(options: SimulationOptions) -> Graph:
             "plant": options.plant,
             "seed": options.seed,
             "real_time_factor": options.real_time_factor,
+            "wait_for_plans_s": options.wait_for_plans_s,
             "publish_clock": options.use_sim_time,
         },
     )

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mbrl_ros.bringup.newcomer import HELD_OUT, HORIZON_S
 from mbrl_ros.cli.drive import Outcome
+from mbrl_ros.cli.figures import shown
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.layout import ACCELERATION, STEERING_ANGLE, VX, YAW, X, Y
 from mbrl_ros.core.recording import Drive
@@ -76,7 +77,10 @@ def write(
     console.print()
     console.print(_table(rows, list(models)))
     console.print(f"report with pictures: {report}", highlight=False, soft_wrap=True)
-    return {run.name: {**run.outcome.summary.to_json(), "model_error_m": errors_m[run.name]} for run in runs}
+    return {
+        run.name: {**run.outcome.summary.to_json(), "pace": run.outcome.pace, "model_error_m": errors_m[run.name]}
+        for run in runs
+    }
 
 
 def _bag(comparison: BagComparison) -> str:
@@ -100,6 +104,7 @@ def _rows(runs: Sequence[Run], errors_m: dict[str, dict[str, float]]) -> list[Ro
         ("lateral error, max", [_metres(np.max, [lap.max_lateral_m for lap in laps]) for laps in every_lap]),
         ("top speed", [f"{summary.top_speed_mps:.2f} m/s" for summary in summaries]),
         ("control cycles in their slot", [f"{100 * summary.control_rate_kept:.2f} %" for summary in summaries]),
+        ("simulated seconds per second", [shown(run.outcome.pace, 2) for run in runs]),
         ("solve time, p50 / p99", [f"{s.solve_p50_ms:.2f} / {s.solve_p99_ms:.2f} ms" for s in summaries]),
         ("estimated position, RMSE", [f"{summary.estimator_position_rmse_m:.4f} m" for summary in summaries]),
         *(

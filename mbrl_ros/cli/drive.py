@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,11 +21,11 @@ from rich.table import Table
 
 from mbrl_ros.bringup.graph import SimulationOptions, config_file, help_of, lasting_name, simulation_graph
 from mbrl_ros.bringup.processes import Ended, Processes
+from mbrl_ros.cli.drive_progress import Pace, Stall
 from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError, MbrlError
 from mbrl_ros.core.lap import Lap
-from mbrl_ros.core.layout import X, Y
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data.bag import TRACK
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 _HELP = {name: text for name, (_, text) in help_of(SimulationOptions).items()}
 _REFRESH_S = 0.1
-_PLACE_M = 0.5
 STARTUP_S = 120.0
 """Longest that the nodes may take to come up before the first plan [s, wall time]."""
 
@@ -52,11 +50,21 @@ REFUSED = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished drive: its figures, everything that was collected, and why it ended early (or an empty string)."""
+    """A finished drive.
+
+    Args:
+        summary: its figures.
+        log: everything that was collected.
+        failure: why it ended early, or an empty string.
+        lost: whether it ended early because the car got nowhere although plans were made.
+        pace: simulated seconds per second of wall time, from the first plan on; nan where nothing was planned.
+    """
 
     summary: DriveSummary
     log: DriveLog
     failure: str
+    lost: bool = False
+    pace: float = math.nan
 
 
 def drive(
@@ -69,6 +77,7 @@ def drive(
     laps: Annotated[int, typer.Option(min=1, help="laps to complete")] = 3,
     seed: Annotated[int, typer.Option(min=0, help=_HELP["seed"])] = 0,
     real_time_factor: Annotated[float, typer.Option(min=0.01, help=_HELP["real_time_factor"])] = 1.0,
+    wait_for_plans_s: Annotated[float, typer.Option(min=0.0, help=_HELP["wait_for_plans_s"])] = 0.0,
     timeout_s: Annotated[float, typer.Option(min=1.0, help="give up after so many seconds of wall time")] = 600.0,
     record: Annotated[Path | None, typer.Option(help="folder to write a rosbag2 of the run to")] = None,
     log_folder: Annotated[Path | None, typer.Option(help="folder for the nodes' output")] = None,
@@ -89,7 +98,8 @@ def drive(
         plant=plant,
         seed=seed,
         real_time_factor=real_time_factor,
-        use_sim_time=real_time_factor != 1.0,
+        wait_for_plans_s=wait_for_plans_s,
+        use_sim_time=real_time_factor != 1.0 or wait_for_plans_s > 0,
     )
     console = Console()
     outcome = run_drive(options, laps, timeout_s, record, log_folder or new_log_folder(), console)
@@ -128,7 +138,8 @@ def run_drive(
     monitor_of: type[DriveMonitor] = imported("mbrl_ros.cli.drive_monitor").DriveMonitor
     started_s = time.monotonic()
     stall, patience_s = Stall(), patience_s / min(options.real_time_factor, 1.0)
-    failure = ""
+    pace = Pace()
+    failure, lost = "", False
     writer = BagWriter(record, about={TRACK: lasting_name(options.track)}) if record is not None else None
 
     def announce(lap: Lap) -> None:
@@ -144,41 +155,20 @@ def run_drive(
             while len(log.laps) < laps and not failure:
                 time.sleep(_REFRESH_S)
                 monitor.check()
+                pace.see(log)
                 live.update(_live_table(monitor, laps, time.monotonic() - started_s))
                 if (ended := processes.ended()) is not None:
                     failure = why_ended(ended, began=bool(log.solve_times_s))
                 elif time.monotonic() - started_s > timeout_s:
                     failure = f"{len(log.laps)} of {laps} laps after {timeout_s:g} s; node output in {log_folder}"
                 elif (still_s := stall.seconds(log)) > (patience_s if log.solve_times_s else STARTUP_S):
-                    failure = _why_stalled(still_s, monitor, log_folder)
+                    failure, lost = _why_stalled(still_s, monitor, log_folder), bool(log.solve_times_s)
             monitor.finish()
             for line in _of_the_shadow(monitor, processes):
                 console.print(line, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
-        failure = "interrupted"
-    return Outcome(log.summary(), log, failure)
-
-
-class Stall:
-    """For how long a car has got nowhere.
-
-    Args:
-        now: a clock [s].
-    """
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._place: np.ndarray | None = None
-        self._planned = False
-        self._since_s = now()
-
-    def seconds(self, log: DriveLog) -> float:
-        """Time [s] since the car left a place by `_PLACE_M`, or since the first plan, or since the beginning."""
-        place = log.truth[-1][1][[X, Y]] if log.truth else None
-        moved = place is not None and (self._place is None or np.hypot(*(place - self._place)) > _PLACE_M)
-        if moved or self._planned != bool(log.solve_times_s):
-            self._place, self._planned, self._since_s = place, bool(log.solve_times_s), self._now()
-        return self._now() - self._since_s
+        failure, lost = "interrupted", False
+    return Outcome(log.summary(), log, failure, lost, pace.share)
 
 
 def _why_stalled(still_s: float, monitor: DriveMonitor, log_folder: Path) -> str:

@@ -18,14 +18,13 @@ from mbrl_ros.core.config import Settings, read_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.msg import PlannerStatus
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.messages import odometry_message, quaternion_of, to_seconds, to_stamp, yaw_of
 from mbrl_ros.nodes.shared.run import run
+from mbrl_ros.simulation.pace import Pace
 from mbrl_ros.simulation.sensors import Reading
 from mbrl_ros.simulation.simulator import Simulator
-
-LARGEST_BACKLOG_S = 0.1
-"""How far time on /clock may fall behind before it is allowed to slip instead of catching up."""
 
 
 class SimulatorSettings(Settings):
@@ -39,6 +38,12 @@ class SimulatorSettings(Settings):
     publish_clock: bool = Field(
         False, description="whether simulated time begins at zero on /clock; if not, it is the system's, at real time"
     )
+    wait_for_plans_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=10.0,
+        description="simulated time waits while the newest plan or command is older than this [s]; 0: it never waits",
+    )
     tick_rate_hz: float = Field(100.0, ge=50.0, le=1000.0, description="rate of steps and /clock, in simulated time")
     truth_rate_hz: float = Field(50.0, ge=1.0, le=1000.0, description="rate of /ground_truth in simulated time")
     friction_scale: float = Field(1.0, ge=0.05, le=3.0, description="factor on the tyres' friction, also while driving")
@@ -47,18 +52,19 @@ class SimulatorSettings(Settings):
 
 
 class SimulatorNode:
-    """Subscribes ``/drive`` and ``/initialpose``; publishes ``/clock``, ``/ground_truth``, ``/imu/data``,
-    ``/wheel_odom``, ``/drive_feedback`` and ``/pose_fix``."""
+    """Subscribes ``/drive`` and ``/initialpose``, and ``/planner/status`` where plans are waited for; publishes
+    ``/clock``, ``/ground_truth``, ``/imu/data``, ``/wheel_odom``, ``/drive_feedback`` and ``/pose_fix``."""
 
     def __init__(self) -> None:
         self.node = Node("simulator")
         self.settings = parameters.declare(self.node, SimulatorSettings, dynamic={"friction_scale"})
         parameters.on_change(self.node, SimulatorSettings, self._apply)
-        if self.settings.real_time_factor != 1.0 and not self.settings.publish_clock:
-            raise ConfigError("real_time_factor other than 1 needs publish_clock, and use_sim_time in the other nodes")
+        for name, real in {"real_time_factor": 1.0, "wait_for_plans_s": 0.0}.items():
+            if getattr(self.settings, name) != real and not self.settings.publish_clock:
+                raise ConfigError(f"{name} other than {real:g} needs publish_clock, and use_sim_time in other nodes")
         # Both clocks are read at one instant: what passes while the plant is built must not make it lag for ever.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._last_wall_s = self._wall_s()
+        wall_s = self._wall_s()
         self._start_s = 0.0 if self.settings.publish_clock else self.node.get_clock().now().nanoseconds * 1e-9
         self.simulator = Simulator(self._vehicle(), seed=self.settings.seed, start_s=self._start_s)
         self.simulator.set_friction_scale(self.settings.friction_scale)
@@ -77,14 +83,21 @@ class SimulatorNode:
             "pose": self._publish_pose,
         }
         self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.STATE)
+        if self.settings.wait_for_plans_s:
+            self.node.create_subscription(PlannerStatus, "/planner/status", self._on_status, quality.STATE)
         self.node.create_subscription(PoseWithCovarianceStamped, "/initialpose", self._on_initial_pose, quality.STATE)
         self._diagnostics = diagnostics.Diagnostics(self.node, "plant", self._report)
         self._tick_s = 1.0 / self.settings.tick_rate_hz
+        self._pace = Pace(
+            self._tick_s,
+            self.settings.real_time_factor,
+            wall_s,
+            slips=self.settings.publish_clock,
+            longest_ahead_s=self.settings.wait_for_plans_s,
+        )
         self._truth_every = max(round(self.settings.tick_rate_hz / self.settings.truth_rate_hz), 1)
         self._ticks = 0
-        self._behind_s = 0.0
-        self._slipped_s = 0.0
-        self._report_from = (self._last_wall_s, self.simulator.now_s)
+        self._report_from = (wall_s, self.simulator.now_s)
         self.node.create_timer(self._tick_s / self.settings.real_time_factor, self._on_timer, clock=self._steady)
 
     def close(self) -> None:
@@ -100,20 +113,17 @@ class SimulatorNode:
         return self._steady.now().nanoseconds * 1e-9
 
     def _on_timer(self) -> None:
-        now_s = self._wall_s()
-        self._behind_s += (now_s - self._last_wall_s) * self.settings.real_time_factor
-        self._last_wall_s = now_s
-        if self._behind_s > LARGEST_BACKLOG_S and self.settings.publish_clock:
-            self._slipped_s += self._behind_s - LARGEST_BACKLOG_S
-            self._behind_s = LARGEST_BACKLOG_S
-        # Half a tick early is in time: the timer's own jitter must not turn into pairs of ticks.
-        while self._behind_s > 0.5 * self._tick_s:
-            self._behind_s -= self._tick_s
+        self._pace.advance(self._wall_s())
+        while self._pace.due(self._now_s()):
             self._tick()
+
+    def _now_s(self) -> float:
+        """Time on ``/clock``."""
+        return self._start_s + self._ticks * self._tick_s
 
     def _tick(self) -> None:
         self._ticks += 1
-        now_s = self._start_s + self._ticks * self._tick_s
+        now_s = self._now_s()
         readings = self.simulator.advance(now_s)
         if self.settings.publish_clock:
             self._clock.publish(ClockMessage(clock=to_stamp(now_s)))
@@ -166,15 +176,19 @@ class SimulatorNode:
         self._pose.publish(message)
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
-        drive = message.drive
+        drive, stamp_s = message.drive, to_seconds(message.header.stamp)
+        self._pace.answered("command", stamp_s)
         refusal = self.simulator.command(
-            to_seconds(message.header.stamp),
+            stamp_s,
             drive.steering_angle,
             speed=drive.speed,
             acceleration=drive.acceleration,
         )
         if refusal:
             self.node.get_logger().warning(f"command refused: {refusal}", throttle_duration_sec=1.0)
+
+    def _on_status(self, message: PlannerStatus) -> None:
+        self._pace.answered("plan", to_seconds(message.header.stamp))
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
         pose = message.pose.pose
@@ -192,7 +206,7 @@ class SimulatorNode:
         slow = factor < 0.95 * self.settings.real_time_factor
         values = {
             "real-time factor": f"{factor:.3f}",
-            "time slipped [s]": f"{self._slipped_s:.2f}",
+            "time slipped [s]": f"{self._pace.slipped_s:.2f}",
             "braking for want of commands": self.simulator.watchdog_active,
             **self.simulator.counters,
         }

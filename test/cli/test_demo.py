@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 import yaml
 from rich.console import Console
 from typer.testing import CliRunner
@@ -132,12 +133,68 @@ def test_too_few_laps_to_learn_from_are_no_failure(tmp_path, monkeypatch):
     assert "4 s of driving" in words
 
 
-def test_a_drive_that_ends_early_ends_the_demo(tmp_path, monkeypatch):
-    def fail(options, laps, timeout_s, record, log_folder, console):
-        log = DriveLog(Track.from_csv(options.track), 0.3)
-        return Outcome(log.summary(), log, "state_estimator ended [1]")
+class Drives:
+    """Drives that end as they are told to, in the place of `run_drive`."""
 
-    monkeypatch.setattr(demo, "run_drive", fail)
+    def __init__(self, *ends):
+        self.ends, self.options = list(ends), []
+
+    def __call__(self, options, laps, timeout_s, record, log_folder, console):
+        exits, failure, lost = self.ends.pop(0)
+        self.options.append(options)
+        record.mkdir()
+        log = DriveLog(Track.from_csv(options.track), 0.3)
+        side_m = 5.0
+        for stamp_s in range(2 * exits + 1):
+            side_m = 5.0 - side_m
+            log.add_truth(float(stamp_s), state_at(log.track, side_m))
+        return Outcome(log.summary(), log, failure, lost, pace=0.5)
+
+
+def state_at(track, side_m):
+    """[8] of a car that rolls beside where the track begins."""
+    here = track.at(0.0)
+    left = np.array([-np.sin(here.heading), np.cos(here.heading)])
+    return np.array([*(here.position + side_m * left), float(here.heading), 1.0, 0.0, 0.0, 0.0, 0.0])
+
+
+WELL, ASTRAY, STUCK = (0, "", False), (2, "", False), (0, "the car has got nowhere", True)
+
+
+@pytest.fixture
+def setting(tmp_path):
+    track = generate_track(0, demo.TRACK)
+    track.to_csv(demo._track_file(tmp_path))
+    return demo.Setting(tmp_path, VEHICLE, track, 0, 1.0)
+
+
+@pytest.mark.parametrize(("failed", "words"), [(ASTRAY, "left the track (exits: 2)"), (STUCK, "has got nowhere")])
+def test_a_drive_that_failed_is_not_learned_from_but_driven_once_more(setting, monkeypatch, failed, words):
+    console, drives = Console(record=True, width=200), Drives(failed, WELL)
+    monkeypatch.setattr(demo, "run_drive", drives)
+    outcome = demo._drive(console, setting, 2, 3, demo.FITTED_PLANNER)
+    assert outcome.log.exits == 0
+    assert [options.real_time_factor for options in drives.options] == [1.0, demo.SECOND_TRY]
+    assert all(options.wait_for_plans_s and options.use_sim_time for options in drives.options)
+    assert (setting.folder / "drive_2").is_dir()
+    assert (setting.folder / "drive_2_failed").is_dir()
+    said = console.export_text()
+    assert f"drive 2 failed: the car {words}" in said
+    assert "once more, at 0.5 of the pace" in said
+    assert "0.50 simulated seconds per second" in said
+
+
+def test_a_drive_that_failed_twice_ends_the_demo_and_says_why(setting, monkeypatch):
+    console = Console(record=True, width=200)
+    monkeypatch.setattr(demo, "run_drive", Drives(ASTRAY, STUCK, WELL))
+    with pytest.raises(typer.Exit) as ended:
+        demo._drive(console, setting, 1, 3, demo.NOMINAL_PLANNER)
+    assert ended.value.exit_code == 1
+    assert "drive 1 failed again: the car has got nowhere; more time to plan is no help" in console.export_text()
+
+
+def test_a_drive_whose_node_ended_ends_the_demo(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "run_drive", Drives((0, "state_estimator ended [1]", False)))
     monkeypatch.setattr(demo, "_warm", lambda *given: None)
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
     assert result.exit_code == 1

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from mbrl_ros.bringup.graph import SimulationOptions, config_file
 from mbrl_ros.bringup.processes import Ended
-from mbrl_ros.cli.drive import Stall, run_drive, summary_table, why_ended
+from mbrl_ros.cli.drive import run_drive, summary_table, why_ended
+from mbrl_ros.cli.drive_progress import Pace, Stall
 from mbrl_ros.core.errors import ConfigError, ModelError
 from mbrl_ros.core.track import Track
 from mbrl_ros.data import read_drive
@@ -98,6 +99,21 @@ def test_stalling_is_measured_from_the_last_place_or_the_first_plan():
     for now_s, x, still_s in ((51.0, 0.0, 0.0), (52.0, 0.3, 1.0), (55.0, 0.4, 4.0), (56.0, 0.6, 0.0), (57.0, 0.6, 1.0)):
         log.add_truth(now_s, np.array([x, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
         assert stall.seconds(log) == still_s
+
+
+def test_pace_is_of_simulated_time_from_the_first_plan_on():
+    wall_s = iter([20.0, 24.0, 30.0])
+    log = DriveLog(Track.from_csv(config_file("tracks", "demo", ".csv")), 0.3)
+    pace = Pace(lambda: next(wall_s))
+    for stamp_s in (1.0, 2.0):  # nodes come up
+        log.add_truth(stamp_s, np.zeros(8))
+        pace.see(log)
+    assert np.isnan(pace.share)
+    log.solve_times_s.append(0.01)
+    for stamp_s, share in ((2.5, np.nan), (4.5, 0.5), (5.0, 0.25)):
+        log.add_truth(stamp_s, np.zeros(8))
+        pace.see(log)
+        np.testing.assert_equal(pace.share, share)
 
 
 def test_figures_that_do_not_exist_are_dashes():
