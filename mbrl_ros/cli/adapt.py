@@ -33,6 +33,9 @@ def adapt_command(
     forgetting: Annotated[
         float, typer.Option(min=0.0, help="share by which the error on replayed driving may grow")
     ] = _DEFAULTS.forgetting,
+    forgetting_floor_m: Annotated[
+        float, typer.Option(min=0.0, help="growth of that error in m that is never too much, however small it is")
+    ] = _DEFAULTS.forgetting_floor_m,
     epochs: Annotated[int, typer.Option(min=1, help="passes of the residual over the new driving")] = _DEFAULTS.epochs,
     seed: Annotated[int, typer.Option(min=0, help="of batches and of what is held out")] = 0,
     topic: Topic = None,
@@ -46,8 +49,9 @@ def adapt_command(
     """Adapt a model to newly driven data: friction, understeer and delays, then the residual, each in bounded steps.
 
     New and replayed driving are learned from in equal parts; a step that makes the error on held-out replayed driving
-    grow by more than --forgetting is not taken. The result is a new model, written to --out; it comes into force only
-    where it is loaded. Recordings are read at the model's own rate unless --rate says otherwise.
+    grow by more than --forgetting and by more than --forgetting-floor-m is not taken. The result is a new model,
+    written to --out; it comes into force only where it is loaded. Recordings are read at the model's own rate unless
+    --rate says otherwise.
 
     Exit status: 0 when the model became better on held-out new driving, 1 when it could not be: it is then written as
     it was.
@@ -59,7 +63,9 @@ def adapt_command(
     given = {name: value for name, value in how.items() if value is not None}
     console = Console()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    settings = AdaptationSettings(forgetting=forgetting, epochs=epochs, seed=seed)
+    settings = AdaptationSettings(
+        forgetting=forgetting, forgetting_floor_m=forgetting_floor_m, epochs=epochs, seed=seed
+    )
     adaptation = Adaptation(model, bags, replay or [], out, settings, given)
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("adapting", total=1.0)

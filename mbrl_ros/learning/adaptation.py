@@ -49,6 +49,9 @@ class AdaptationSettings(Settings):
         ge=0.0,
         description="share by which the error on replayed driving may grow; what exceeds it is undone",
     )
+    forgetting_floor_m: float = Field(
+        default=0.002, ge=0.0, description="growth of that error which is never too much, however small it is [m]"
+    )
     friction_step: PositiveFloat = Field(default=0.5, le=1.0, description="largest change of a friction, as a share")
     understeer_step_s2pm: PositiveFloat = Field(default=0.01, description="largest change of the understeer [s^2/m]")
     delay_step_s: PositiveFloat = Field(default=0.03, le=0.5, description="largest change of a delay [s]")
@@ -58,6 +61,10 @@ class AdaptationSettings(Settings):
     anchor: float = Field(default=0.01, ge=0.0, description="weight of the mean squared change of its weights")
     velocity_weight: float = Field(default=0.3, ge=0.0, description="of heading and velocities beside the position")
     seed: NonNegativeInt = Field(default=0, description="of the batches and of what is held out")
+
+    def most_m(self, before_m: float) -> float:
+        """Largest error on replayed driving [m] that is no forgetting where it was ``before_m`` [m]."""
+        return before_m + max(self.forgetting * before_m, self.forgetting_floor_m)
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,8 @@ def adapt(
 
     Recursive: the old parameters are the prior, so the next adaptation begins with this one's result. The new driving
     says which physics it was driven with; of the way there, as much is taken as helps on held-out new driving without
-    making the error on held-out replayed driving grow by more than ``forgetting``. From there the residual learns from
-    new and replayed driving in equal parts, and stays as it was at its best under the same condition.
+    making the error on held-out replayed driving grow by more than the settings allow. From there the residual learns
+    from new and replayed driving in equal parts, and stays as it was at its best under the same condition.
 
     A residual with memory can be right in both regimes, since the last second tells it in which it is (for which all
     its layers must learn: the last one alone finds no such memory). Physics alone has one friction, and goes only as
@@ -132,7 +139,7 @@ def adapt(
     def consider(candidate: _Model) -> None:
         nonlocal best, least
         reached = _errors(candidate, new, old, settings)
-        if reached.new_m < least.new_m and reached.old_m <= (1 + settings.forgetting) * before.old_m:
+        if reached.new_m < least.new_m and reached.old_m <= settings.most_m(before.old_m):
             best, least = candidate, reached
 
     wanted = _wanted_physics(model, new, settings)
@@ -230,7 +237,7 @@ def _relearned(
             torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
             optimiser.step()
         now, then = (float(objective.held_out(single).mean()) for objective in objectives)
-        if now < least and then <= (1 + settings.forgetting) * before.old_m:
+        if now < least and then <= settings.most_m(before.old_m):
             kept, least = {name: p.detach().clone() for name, p in trained.items()}, now
         tell((epoch + 1) / settings.epochs)
     changed = copy.deepcopy(model)

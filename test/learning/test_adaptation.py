@@ -65,10 +65,17 @@ def test_what_replayed_driving_contradicts_is_not_learned():
     new, old = driven(0.7, 20, swing=0.22, seed=1), driven(1.0, 25, swing=0.22, seed=2)
     settings = AdaptationSettings(**QUICK)
     adapted = adapt(loaded(model_of(1.0)), [new], [old], settings)
-    assert adapted.after.old_m <= (1 + settings.forgetting) * adapted.before.old_m
-    careless = adapt(loaded(model_of(1.0)), [new], [old], settings.model_copy(update={"forgetting": 100.0}))
+    assert adapted.after.old_m <= settings.most_m(adapted.before.old_m)
+    careless = adapt(loaded(model_of(1.0)), [new], [old], settings.model_copy(update={"forgetting_floor_m": 10.0}))
     assert careless.after.new_m < 0.5 * adapted.after.new_m
     assert careless.after.old_m > 1.2 * careless.before.old_m
+
+
+def test_millimetres_are_no_forgetting():
+    settings = AdaptationSettings(forgetting=0.1, forgetting_floor_m=0.001)
+    assert settings.most_m(0.002) == pytest.approx(0.003)
+    assert settings.most_m(0.010) == pytest.approx(0.011)
+    assert settings.most_m(0.100) == pytest.approx(0.110)
 
 
 def test_no_step_is_longer_than_allowed():
@@ -89,7 +96,7 @@ def test_a_residual_learns_the_new_and_keeps_the_old(learned):
     settings = AdaptationSettings(horizon_s=0.5, start_every_s=0.25, epochs=30, learning_rate=0.02)
     adapted = adapt(learned, [new], [old], settings)
     assert adapted.after.new_m < 0.5 * adapted.before.new_m
-    assert adapted.after.old_m <= (1 + settings.forgetting) * adapted.before.old_m
+    assert adapted.after.old_m <= settings.most_m(adapted.before.old_m)
     assert adapted.provenance.notes[-1] == f"adapted from {learned.id}"
     assert adapted.provenance.uncertainty != learned.passport.uncertainty  # calibrated on both
 
