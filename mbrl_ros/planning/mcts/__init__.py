@@ -1,5 +1,6 @@
 """Monte Carlo tree search over tensors: many trees at once, discrete and continuous actions."""
 
+from mbrl_ros.planning.mcts.reuse import reused
 from mbrl_ros.planning.mcts.search import (
     SearchSettings,
     Widening,
@@ -20,6 +21,7 @@ __all__ = [
     "Transition",
     "Tree",
     "Widening",
+    "reused",
     "scores",
     "search",
     "searched",

@@ -50,7 +50,7 @@ class SearchSettings:
 
     Args:
         simulations: per tree.
-        max_depth: edges from the root to the deepest node, at most; None: as many as there are simulations.
+        max_depth: edges from the root to the deepest node, at most; None: no limit.
         exploration: weight of the prior, "init" above.
         exploration_base: visits over which the weight grows, "base" above.
         widening: of all nodes but the root; None: all candidates may be tried from the start.
@@ -90,7 +90,7 @@ def search(root: Leaf, expand: Expand, settings: SearchSettings, generator: torc
 
 
 def searched(tree: Tree, expand: Expand, settings: SearchSettings, generator: torch.Generator | None = None) -> Tree:
-    """``tree`` after ``settings.simulations`` more: goes on with what `Tree.below` kept of an earlier search."""
+    """``tree`` after ``settings.simulations`` more: goes on with what `reused` kept of an earlier search."""
     tree = tree.extended(settings.simulations)
     for _ in range(settings.simulations):
         edges, leaf_value = _simulate(tree, expand, settings, generator)
@@ -158,7 +158,7 @@ def _simulate(
     tree: Tree, expand: Expand, settings: SearchSettings, generator: torch.Generator | None
 ) -> tuple[list[_Edge], torch.Tensor]:
     """The ways [B] that scores lead from the root until something new is found, and the values [B] of their ends."""
-    batch, deepest = tree.batch, settings.max_depth or settings.simulations
+    batch, deepest = tree.batch, settings.max_depth or tree.capacity
     node = last_node = last_slot = torch.full_like(tree.used, ROOT)
     taken = torch.ones_like(node, dtype=torch.bool)
     state, outcome = tree.state[:, ROOT], None

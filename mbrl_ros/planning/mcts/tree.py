@@ -144,15 +144,10 @@ class Tree:
         if extra <= 0:
             return self
         grown = {}
-        for field in fields(self):
-            tensor = getattr(self, field.name)
-            if field.name == "used":
-                grown[field.name] = tensor
-                continue
-            fill = UNVISITED if field.name in ("parent", "parent_slot", "child") else 0
-            more = tensor.new_full((tensor.shape[0], extra, *tensor.shape[2:]), fill)
-            grown[field.name] = torch.cat([tensor, more], dim=1)
-        return Tree(**grown)
+        for name, tensor in self._by_node():
+            more = tensor.new_full((tensor.shape[0], extra, *tensor.shape[2:]), _empty(name))
+            grown[name] = torch.cat([tensor, more], dim=1)
+        return Tree(self.used, **grown)
 
     def below(self, slot: torch.Tensor) -> Tree:
         """What was searched below the candidate ``slot`` [B] of each root, as trees of their own.
@@ -160,31 +155,43 @@ class Tree:
         Raises:
             ValueError: one of these candidates was never visited.
         """
-        top = self.child[:, ROOT].gather(1, slot[:, None])[:, 0]
+        top = self.child[self.batch, ROOT, slot]
         if bool((top == UNVISITED).any()):
             raise ValueError("a candidate that was never visited has no tree below it")
+        return self.rooted_at(top)
+
+    def rooted_at(self, top: torch.Tensor) -> Tree:
+        """The subtrees of the nodes ``top`` [B], as trees of their own."""
         kept = self._descendants(top)
         number = kept.cumsum(dim=1) - 1  # order is kept, so parents stay before their children
         width = int(kept.sum(dim=1).max())
         source = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)[:, :width]
         valid = kept.gather(1, source)
         moved = {}
-        for field in fields(self):
-            tensor = getattr(self, field.name)
-            if field.name == "used":
-                moved[field.name] = kept.sum(dim=1)
-                continue
-            index = source.reshape(*source.shape, *[1] * (tensor.dim() - 2)).expand(-1, -1, *tensor.shape[2:])
-            moved[field.name] = tensor.gather(1, index)
-        tree = Tree(**moved)
-        renumbered = number.gather(1, tree.child.flatten(1).clamp_min(0)).view_as(tree.child)
-        tree.child = torch.where((tree.child != UNVISITED) & valid[..., None], renumbered, UNVISITED)
-        tree.parent = torch.where(valid, number.gather(1, tree.parent.clamp_min(0)), UNVISITED)
-        for name in ("visits", "child_visits"):
-            tensor = getattr(tree, name)
-            setattr(tree, name, tensor * valid.view(*valid.shape, *[1] * (tensor.dim() - 2)))
+        for name, tensor in self._by_node():
+            inner = [1] * (tensor.dim() - 2)
+            index = source.view(*source.shape, *inner).expand(-1, -1, *tensor.shape[2:])
+            moved[name] = tensor.gather(1, index).where(valid.view(*valid.shape, *inner), _empty(name))
+        tree = Tree(kept.sum(dim=1), **moved)
         tree.parent[:, ROOT] = tree.parent_slot[:, ROOT] = UNVISITED
+        for name in ("parent", "child"):
+            old = getattr(tree, name)
+            new = number.gather(1, old.clamp_min(0).flatten(1)).view_as(old)
+            setattr(tree, name, new.where(old != UNVISITED, UNVISITED))
         return tree
+
+    def replanted(self, where: torch.Tensor, root: Leaf) -> Tree:
+        """The trees ``where`` [B] they shall stay, and elsewhere trees of a ``root`` alone."""
+        fresh = Tree.rooted(root, self.capacity)
+        chosen = {
+            name: tensor.where(where.view(-1, *[1] * (tensor.dim() - 1)), getattr(fresh, name))
+            for name, tensor in self._by_node()
+        }
+        return Tree(self.used.where(where, fresh.used), **chosen)
+
+    def _by_node(self) -> list[tuple[str, torch.Tensor]]:
+        """Fields [B, N, ...] by name: all but `used`."""
+        return [(field.name, getattr(self, field.name)) for field in fields(self) if field.name != "used"]
 
     def _descendants(self, top: torch.Tensor) -> torch.Tensor:
         """[B, N] bool: nodes in the subtree of ``top`` [B]."""
@@ -195,3 +202,8 @@ class Tree:
             inherits = kept.gather(1, parent.clamp_min(0)[:, None])[:, 0] & (parent != UNVISITED)
             kept[:, node] |= inherits
         return kept
+
+
+def _empty(name: str) -> int:
+    """What a field holds where there is no node yet."""
+    return UNVISITED if name in ("parent", "parent_slot", "child") else 0

@@ -1,5 +1,6 @@
 """Tree search: node by node against mctx, and what mctx does not have against plain expectations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from mbrl_ros.planning.mcts import (
     Leaf,
     SearchSettings,
     Transition,
+    Tree,
     Widening,
+    reused,
     search,
     searched,
     visit_shares,
@@ -173,20 +176,66 @@ def test_an_open_loop_search_of_what_is_certain_is_the_closed_one():
     torch.testing.assert_close(closed.child_q, opened.child_q)
 
 
-def test_the_tree_below_a_candidate_is_kept_and_searched_on():
-    process, tree = searched_tables(random_tables(), [1, 2, 3], SearchSettings(60))
+def differences(tree, row, top, other, other_row=0, other_top=ROOT):
+    """Fields that differ between the subtree of node ``top`` and that of ``other_top``, looked up node by node."""
+    found, waiting = set(), [(top, other_top)]
+    names = ("state", "actions", "prior_logits", "visits", "value", "child_visits", "child_q")
+    while waiting:
+        one, two = waiting.pop()
+        for name in (*names, "child_reward", "child_discount"):
+            if not torch.equal(getattr(tree, name)[row, one], getattr(other, name)[other_row, two]):
+                found.add(name)
+        children = tree.child[row, one].tolist(), other.child[other_row, two].tolist()
+        for child, its_twin in zip(*children, strict=True):
+            if (child == UNVISITED) != (its_twin == UNVISITED):
+                found.add("child")
+            elif child != UNVISITED:
+                waiting.append((child, its_twin))
+    return found
+
+
+@pytest.mark.parametrize("open_loop", [False, True])
+def test_the_tree_below_the_action_taken_is_kept_node_by_node_and_searched_on(open_loop):
+    settings = SearchSettings(60, open_loop=open_loop)
+    process, tree = searched_tables(random_tables(), [1, 2, 3], settings)
     slot = tree.child_visits[:, ROOT].argmax(dim=1)
-    below = tree.below(slot)
-    top = tree.child[torch.arange(3), ROOT, slot]
-    assert torch.equal(below.visits[:, ROOT], tree.visits[torch.arange(3), top])
-    assert torch.equal(below.state[:, ROOT], tree.state[torch.arange(3), top])
-    assert torch.equal(below.child_visits[:, ROOT], tree.child_visits[torch.arange(3), top])
-    for row in range(3):  # every node hangs where its parent says
-        for node in range(1, int(below.used[row])):
+    top = tree.child[tree.batch, ROOT, slot]
+    came = process.expand(tree.state[:, ROOT], tree.actions[tree.batch, ROOT, slot]).leaf
+    below, kept = reused(tree, slot, came, open_loop=open_loop)
+    assert kept.all()
+    for row in range(3):
+        assert differences(tree, row, top[row], below, row) == set()
+        for node in range(1, int(below.used[row])):  # every node hangs where its parent says
             assert below.child[row, below.parent[row, node], below.parent_slot[row, node]] == node
+        other = tree.child[row, ROOT][(torch.arange(4) != slot[row]) & (tree.child[row, ROOT] != UNVISITED)][0]
+        assert differences(tree, row, other, below, row)  # what was not done is not what was kept
+    # To search on below is to simulate on in the whole tree, where all simulations take that action.
+    on = searched(below, process.expand, SearchSettings(20, open_loop=open_loop), generator())
     before = below.child_visits[:, ROOT].sum(dim=1)
-    grown = searched(below, process.expand, SearchSettings(20), generator())
-    assert torch.equal(grown.child_visits[:, ROOT].sum(dim=1), before + 20)
+    assert before.min() > 3
+    assert torch.equal(on.child_visits[:, ROOT].sum(dim=1), before + 20)
+    tree.prior_logits[:, ROOT] = torch.full((3, 4), -torch.inf).scatter(1, slot[:, None], 0.0)
+    whole = searched(tree, process.expand, SearchSettings(20, open_loop=open_loop), generator())
+    for row in range(3):
+        assert differences(whole, row, top[row], on, row) == set()
+
+
+def test_a_tree_that_expected_something_else_begins_anew_unless_it_follows_actions():
+    process, tree = searched_tables(random_tables(), [1, 2, 3], SearchSettings(30))
+    slot = tree.child_visits[:, ROOT].argmax(dim=1)
+    came = process.expand(tree.state[:, ROOT], tree.actions[tree.batch, ROOT, slot]).leaf
+    moved = process.leaf((came.state[:, 0].long() + torch.tensor([0, 1, 0])) % 50)
+    below, kept = reused(tree, slot, moved)
+    assert kept.tolist() == [True, False, True]
+    assert differences(below, 1, ROOT, Tree.rooted(moved, 1), 1) == set()
+    assert below.used[1] == 1 < below.used[0]
+    opened, kept = reused(tree, slot, moved, open_loop=True)
+    assert kept.all()
+    assert torch.equal(opened.state[:, ROOT], moved.state)
+    never = replace(tree, child=torch.full_like(tree.child, UNVISITED))
+    assert not reused(never, slot, moved, open_loop=True)[1].any()
+    ended = replace(tree, child_discount=torch.zeros_like(tree.child_discount))
+    assert not reused(ended, slot, moved, open_loop=True)[1].any()
 
 
 def test_there_is_no_tree_below_what_was_not_tried():
