@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ class OnlineSettings(Settings):
         description="recordings that are not to be forgotten, separated by colons; empty: those the model learned from",
     )
     driving_s: PositiveFloat = Field(default=30.0, le=600.0, description="last driving that is learned from")
+    proof_timeout_s: PositiveFloat = Field(
+        default=300.0, le=86400.0, description="longest wait for new driving to prove an adapted model on"
+    )
     niceness: int = Field(default=10, ge=0, le=19, description="by how much it lets other processes go first")
     learning: AdaptationSettings = Field(default_factory=AdaptationSettings, description="how far it may go")
 
@@ -65,6 +69,7 @@ class OnlineAdaptation:
         driving: called for a copy of the last driving.
         announce: called, in a thread of its own, when the adapted model has come into force.
         concluded: called likewise with how it ended.
+        time_s: a clock that nothing sets [s].
     """
 
     def __init__(
@@ -74,13 +79,15 @@ class OnlineAdaptation:
         driving: Callable[[], Driven],
         announce: Callable[[], None],
         concluded: Callable[[Standing], None],
+        time_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._models, self._driving = settings, models, driving
-        self._announce, self._concluded = announce, concluded
+        self._announce, self._concluded, self._time_s = announce, concluded, time_s
         self.standing = Standing(False, "idle" if settings.folder else "off")
         self._process: AdaptationProcess | None = None
         self._thread: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._ending = threading.Event()
+        self._closing = False
 
     def begin(self) -> str:
         """Begin to adapt the model in force to the last driving; what was begun, in a sentence.
@@ -97,28 +104,48 @@ class OnlineAdaptation:
         driven = driven.since(driven.stamp_s - self._settings.driving_s)
         words = f"{present.id} is adapted to the last {driven.driven_s:.0f} s driven"
         self.standing = Standing(True, words)
+        self._ending.clear()
         self._thread = threading.Thread(target=self._run, args=(present, driven), name="adaptation", daemon=True)
         self._thread.start()
         return words
 
+    def cancel(self) -> str:
+        """End what is under way, and leave the model in force as it is; what is ended, in a sentence.
+
+        Raises:
+            ModelError: nothing is under way.
+        """
+        standing = self.standing
+        if not standing.running:
+            raise ModelError(f"no adaptation is under way; the last word was: {standing.words}")
+        self._end()
+        return f"cancelled: {standing.words}"
+
     def close(self) -> None:
-        """End what is under way."""
-        self._closing.set()
-        if self._process is not None:
-            self._process.kill()
+        """End what is under way, without a word."""
+        self._closing = True
+        self._end()
         if self._thread is not None:
             self._thread.join()
+
+    def _end(self) -> None:
+        self._ending.set()
+        if (process := self._process) is not None:
+            process.kill()
 
     def _run(self, present: Served, driven: Driven) -> None:
         try:
             words, failed = self._adapt(present, driven), False
         except MbrlError as error:
-            words, failed = str(error), True
+            # Whatever a process says that was killed.
+            cancelled = self._ending.is_set()
+            words = "the adaptation was cancelled; nothing was changed" if cancelled else str(error)
+            failed = not cancelled
         except Exception:
             words, failed = traceback.format_exc(), True
         self._process = None
         self.standing = Standing(False, words, failed)
-        if not self._closing.is_set():
+        if not self._closing:
             self._concluded(self.standing)
 
     def _adapt(self, present: Served, driven: Driven) -> str:
@@ -131,7 +158,7 @@ class OnlineAdaptation:
             folder / "model", [folder / "driving"], replay, folder / "adapted", self._settings.learning
         )
         self._process = AdaptationProcess(adaptation, self._settings.niceness)
-        if self._closing.is_set():  # it was too late for `close` to see the process
+        if self._ending.is_set():  # it was too late for `cancel` or `close` to see the process
             self._process.kill()
         end = None
         for end in self._process.events():
@@ -149,9 +176,11 @@ class OnlineAdaptation:
         """Put the model in ``folder`` in force as soon as there is driving that it did not learn from.
 
         Raises:
-            ModelError: it does not prove itself, or another model came into force or time was set back meanwhile.
+            ModelError: it does not prove itself, or there is no such driving for too long, or another model came into
+                force, time was set back, or it was cancelled meanwhile.
         """
-        while not self._closing.wait(_LOOK_EVERY_S):
+        until_s = self._time_s() + self._settings.proof_timeout_s
+        while not self._ending.wait(_LOOK_EVERY_S):
             if self._models.present is not adapted_from:
                 raise ModelError(f"{folder}: {self._models.present.id} came into force meanwhile; nothing was changed")
             driven = self._driving()
@@ -162,7 +191,12 @@ class OnlineAdaptation:
                 words = self._models.load(folder, fresh)
                 self._announce()
                 return words
-        raise ModelError(f"{folder}: the server ended before it could be proven")
+            if self._time_s() > until_s:
+                raise ModelError(
+                    f"{folder}: {fresh.driven_s:.1f} s were driven within {self._settings.proof_timeout_s:g} s, too "
+                    "little to prove it on; drive on and load it with ~/load_model; nothing was changed"
+                )
+        raise ModelError(f"{folder}: ended before it could be proven")
 
 
 def _free(parent: Path, name: str) -> Path:

@@ -82,7 +82,8 @@ class DynamicsServerSettings(Settings):
 class DynamicsServerNode:
     """Publishes ``~/model`` and ``~/trust`` (latched), ``~/model_id`` (heartbeat), ``~/prediction_error`` and, where
     somebody looks, ``~/predicted_paths``; services
-    ``~/get_model``, ``~/predict_trajectory``, ``~/load_model``, ``~/adapt`` and ``~/reset_trust``."""
+    ``~/get_model``, ``~/predict_trajectory``, ``~/load_model``, ``~/adapt``, ``~/cancel_adaptation`` and
+    ``~/reset_trust``."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -127,7 +128,8 @@ class DynamicsServerNode:
         self._adaptation_diagnostics = diagnostics.Diagnostics(
             self.node, "adaptation", lambda: adaptation_report(self._adaptation.standing)
         )
-        self._services = ModelServices(self.node, self._models, self._driving, self._announce, self._adaptation.begin)
+        adapt = self._adaptation.begin, self._adaptation.cancel
+        self._services = ModelServices(self.node, self._models, self._driving, self._announce, *adapt)
 
     def close(self) -> None:
         """Wait for what is under way."""

@@ -26,13 +26,24 @@ class Beside:
         # The model is the simulated car's own: of an error of 1 mm on gentle driving no share can be kept.
         learning = {"horizon_s": 0.5, "start_every_s": 0.2, "forgetting": 10.0}
         given = OnlineSettings.model_validate({"learning": learning, **settings})
-        self.adaptation = OnlineAdaptation(given, self.models, self.driving, self.announce, self.conclude)
+        self.time_s = 0.0
+        self.adaptation = OnlineAdaptation(
+            given, self.models, self.driving, self.announce, self.conclude, lambda: self.time_s
+        )
 
     def driving(self):
         return self.drive.driven.copy()
 
     def announce(self):
         self.announced += 1
+
+    def until(self, words):
+        """Wait until it says that it does this."""
+        for _ in range(600):
+            if words in self.adaptation.standing.words:
+                return
+            assert not self.ended.wait(0.1), self.said
+        raise AssertionError(f"{self.adaptation.standing.words}: not '{words}'")
 
     def conclude(self, standing):
         self.said = standing
@@ -95,3 +106,38 @@ def test_time_that_is_set_back_ends_the_wait_for_new_driving(tmp_path):
     assert "time was set back" in beside.said.words
     assert beside.models.present is before
     assert not beside.adaptation.standing.running
+
+
+def parked(place):
+    """An adaptation that lacks nothing but new driving."""
+    record(ScriptedDrive().drive(12.0, 2.0, steering=0.1), place / "gentle")
+    beside = Beside(place, folder=str(place / "made"), replay=str(place / "gentle"), proof_timeout_s=60.0)
+    beside.drive.simulator.set_friction_scale(0.4)
+    beside.drive.drive(12.0, 3.0, steering=0.2)
+    beside.adaptation.begin()
+    return beside
+
+
+def test_a_parked_car_ends_the_wait_for_new_driving_and_a_second_one_may_be_cancelled(tmp_path):
+    beside = parked(tmp_path)
+    before = beside.models.present
+    beside.until("waits for new driving")
+    beside.time_s = 61.0
+    assert beside.ended.wait(30)
+    assert beside.said.failed
+    assert "0.0 s were driven within 60 s, too little to prove it on" in beside.said.words
+    assert "nothing was changed" in beside.said.words
+
+    beside.ended.clear()
+    beside.adaptation.begin()
+    assert "cancelled: " in beside.adaptation.cancel()
+    assert beside.ended.wait(30)
+    assert (beside.said.failed, beside.said.words) == (False, "the adaptation was cancelled; nothing was changed")
+    assert beside.models.present is before
+    with pytest.raises(ModelError, match=r"no adaptation is under way.*was cancelled"):
+        beside.adaptation.cancel()
+
+
+def test_nothing_is_cancelled_where_nothing_is_under_way(tmp_path):
+    with pytest.raises(ModelError, match="no adaptation is under way"):
+        Beside(tmp_path).adaptation.cancel()

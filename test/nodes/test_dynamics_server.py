@@ -150,6 +150,8 @@ def test_adaptation_is_off_unless_there_is_a_folder_for_it(server):
 
     answer = server[0].call(Trigger, "/dynamics_server/adapt", Trigger.Request())
     assert (answer.success, answer.message) == (False, "adaptation is off; set adapt.folder")
+    cancelled = server[0].call(Trigger, "/dynamics_server/cancel_adaptation", Trigger.Request())
+    assert (cancelled.success, cancelled.message) == (False, "no adaptation is under way; the last word was: off")
 
 
 def quality_of(role):

@@ -18,8 +18,8 @@ from mbrl_ros.srv import GetModel, LoadModel, PredictTrajectory
 
 
 class ModelServices:
-    """``~/get_model``, ``~/predict_trajectory``, ``~/load_model``, ``~/adapt`` and ``~/reset_trust``, in a thread of
-    their own.
+    """``~/get_model``, ``~/predict_trajectory``, ``~/load_model``, ``~/adapt``, ``~/cancel_adaptation`` and
+    ``~/reset_trust``, in a thread of their own.
 
     Args:
         node: the dynamics server.
@@ -27,6 +27,7 @@ class ModelServices:
         driving: called for a copy of the last driving.
         announce: called, in the services' thread, when another model has come into force, or another trust in it.
         adapt: called to begin an adaptation; answers what was begun, in a sentence.
+        cancel: called to end it; answers what was ended, likewise.
     """
 
     def __init__(
@@ -36,14 +37,17 @@ class ModelServices:
         driving: Callable[[], Driven],
         announce: Callable[[], None],
         adapt: Callable[[], str],
+        cancel: Callable[[], str],
     ) -> None:
-        self._node, self._models, self._driving, self._announce, self._adapt = node, models, driving, announce, adapt
+        self._node, self._models, self._driving, self._announce = node, models, driving, announce
         self._clock = NodeClock(node)
         self._thread = ServiceThread(node)
         self._thread.offer(GetModel, "~/get_model", self._on_get_model)
         self._thread.offer(PredictTrajectory, "~/predict_trajectory", self._on_predict)
         self._thread.offer(LoadModel, "~/load_model", self._on_load_model)
-        self._thread.offer(Trigger, "~/adapt", self._on_adapt)
+        # How an adaptation goes and what became of it is in the diagnostics and in the log.
+        self._thread.offer(Trigger, "~/adapt", _told(adapt))
+        self._thread.offer(Trigger, "~/cancel_adaptation", _told(cancel))
         self._thread.offer(Trigger, "~/reset_trust", self._on_reset_trust)
         self._thread.start()
 
@@ -85,14 +89,6 @@ class ModelServices:
         response.info = model_message(self._models.present, self._clock.now_s())
         return response
 
-    def _on_adapt(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Begin; how it goes and what became of it is in the diagnostics and in the log."""
-        try:
-            response.success, response.message = True, self._adapt()
-        except MbrlError as error:
-            response.success, response.message = False, str(error)
-        return response
-
     def _on_reset_trust(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             self._models.reset_trust(self._driving())
@@ -101,3 +97,16 @@ class ModelServices:
         except MbrlError as error:
             response.message = str(error)
         return response
+
+
+def _told(act: Callable[[], str]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+    """A service that does ``act`` and answers with what that says, or with why it refuses."""
+
+    def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.success, response.message = True, act()
+        except MbrlError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    return answer
