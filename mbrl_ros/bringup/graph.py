@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -57,6 +58,11 @@ class DriveOptions:
     vehicle: str = option("f1tenth", "a name in config/vehicles, or the path of a YAML file")
     track: str = option("demo", "a name in config/tracks, or the path of a CSV file")
     planner: str = option("mppi_f1tenth", "a name in config/planners, or the path of a YAML file")
+    others: str = option(
+        "",
+        "planners that may take over while driving, with commas between, each as for planner; "
+        "empty: where planner is a name in config/planners, those there for the same car",
+    )
     model: str = option("", "folder of the model to plan with; empty: the vehicle's nominal kinematic bicycle")
     shadow: str = option(
         "", "a planner that watches and never commands: its name, such as mppi, or as for planner; empty: none"
@@ -148,6 +154,7 @@ def vehicle_graph(options: DriveOptions) -> Graph:
         {
             **common,
             "config": config_file("planners", options.planner, ".yaml"),
+            "others": os.pathsep.join(_others(options)),
             "track": config_file("tracks", options.track, ".csv"),
             "seed": options.seed,
             "autostart": True,
@@ -169,6 +176,17 @@ def vehicle_graph(options: DriveOptions) -> Graph:
     )
 
 
+def _others(options: DriveOptions) -> list[str]:
+    """Files of the planners that may take over: ``mppi_f1tenth`` has ``ddp_f1tenth`` and ``mcts_f1tenth`` beside it."""
+    if options.others:
+        return [config_file("planners", name.strip(), ".yaml") for name in options.others.split(",")]
+    if Path(options.planner).is_file():
+        return []
+    car = options.planner.partition("_")[2]
+    there = sorted((config_folder() / "planners").glob(f"*_{car}.yaml"))
+    return [str(path) for path in there if path.stem.partition("_")[2] == car and path.stem != options.planner]
+
+
 def _shadow(wanted: str, planner: NodeSpec) -> NodeSpec:
     """``planner`` once more, in shadow mode: another planner by its name, or with another file.
 
@@ -177,7 +195,10 @@ def _shadow(wanted: str, planner: NodeSpec) -> NodeSpec:
     from mbrl_ros.planning.settings import PlannerName  # torch comes with it: graphs without a shadow do without
 
     names = get_args(PlannerName)
-    other = {"planner": wanted} if wanted in names else {"config": config_file("planners", wanted, ".yaml", also=names)}
+    if wanted in names:
+        other = {"planner": wanted}
+    else:
+        other = {"config": config_file("planners", wanted, ".yaml", also=names), "others": ""}
     parameters = {**planner.parameters, **other, "shadow": True}
     heard = {"~/obstacles": f"/{planner.node}/obstacles"}
     return replace(planner, parameters=parameters, remappings=heard, name="shadow_planner", dispensable=True)

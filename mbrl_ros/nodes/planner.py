@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -33,7 +34,7 @@ from mbrl_ros.planning.control_loop import ControlLoop
 from mbrl_ros.planning.planner import Planner, PlanningError, Problem
 from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.rehearsal import rehearsal
-from mbrl_ros.planning.settings import RacingPlannerSettings
+from mbrl_ros.planning.settings import RacingPlannerSettings, by_planner
 
 
 class PlannerSettings(RacingPlannerSettings):
@@ -41,6 +42,9 @@ class PlannerSettings(RacingPlannerSettings):
 
     vehicle: str = Field(description="path of the vehicle's YAML")
     track: str = Field(description="path of the track's CSV")
+    others: str = Field(
+        "", description="files of other planners, separated by colons: who is named in one plans with its settings"
+    )
     seed: int = Field(0, ge=0, description="seed of the sampling")
     shadow: bool = Field(False, description="plan beside whoever drives, and never command")
     shadow_window_s: float = Field(10.0, gt=0.0, le=120.0, description="driving that ~/agreement is taken over [s]")
@@ -63,6 +67,7 @@ class PlannerNode:
         self.node = Lifecycle("planner", self)
         self.clock = NodeClock(self.node)
         self.settings = settings = parameters.declare(self.node, PlannerSettings, dynamic=("planner",))
+        self._settings_of = by_planner(settings, [path for path in settings.others.split(os.pathsep) if path])
         self.vehicle = read_settings(settings.vehicle, Vehicle)
         self.track = Track.from_csv(settings.track)
         self.loop = ControlLoop(self.vehicle.limits, settings.loop, settings.task.obstacles)
@@ -122,8 +127,7 @@ class PlannerNode:
         self._planning_with = self._problem = None
 
     def _make(self, loaded: LoadedModel, kind: str) -> Planner:
-        settings = self.settings.model_copy(update={"planner": kind})
-        planner = racing_planner(settings, loaded, self.vehicle, self.track, settings.seed)
+        planner = racing_planner(self._settings_of[kind], loaded, self.vehicle, self.track, self.settings.seed)
         planner.warm_up()
         return planner
 

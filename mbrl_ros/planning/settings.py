@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 from pydantic import Field
 
-from mbrl_ros.core.config import Settings
+from mbrl_ros.core.config import Settings, read_settings
+from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.tasks.racing import RacingSettings
 from mbrl_ros.planning.control_loop import LoopSettings
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
@@ -37,3 +39,33 @@ class RacingPlannerSettings(Settings):
         """Duration of a step of the plans [s]."""
         dt_s: float = getattr(self, self.planner).dt_s
         return dt_s
+
+
+def by_planner(own: RacingPlannerSettings, others: Sequence[str]) -> dict[str, RacingPlannerSettings]:
+    """What each planner that there is plans with, by its name: the file that names it, or else ``own``.
+
+    How much a task may ask of the tyres depends on the planner, so that one that takes over brings its own.
+
+    Args:
+        own: settings that the loop is of.
+        others: paths of files for other planners.
+
+    Raises:
+        ConfigError: a file cannot be read, or two name one planner, or one's loop or number of obstacles is not that of
+            ``own``, which outlive a change of planner.
+    """
+    found = {name: own.model_copy(update={"planner": name}) for name in get_args(PlannerName)}
+    named: dict[str, str] = {}
+    for path in others:
+        settings = read_settings(path, RacingPlannerSettings)
+        if settings.planner in named:
+            raise ConfigError(
+                f"{path}: {named[settings.planner]} is for planner {settings.planner}, too; leave one out"
+            )
+        if settings.loop != own.loop or settings.task.obstacles != own.task.obstacles:
+            raise ConfigError(
+                f"{path}: fields 'loop' and 'task.obstacles' have to be those of the planner's own settings, since "
+                "they stay when another planner takes over; make them the same"
+            )
+        found[settings.planner], named[settings.planner] = settings, path
+    return found
