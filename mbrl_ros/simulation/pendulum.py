@@ -10,7 +10,7 @@ from mbrl_ros.core.angles import wrap_angle
 
 
 class Pendulum:
-    """A rod of 1 m and 1 kg that is to stand upright on at most 2 Nm; a `learning.alphazero.Problem`.
+    """A rod of 1 m and 1 kg that is to stand upright on at most 2 Nm; a `learning.tree_search.Problem`.
 
     The state is the angle from upright and its rate [rad, rad/s], the action the torque [Nm]. The reward of a step of
     0.05 s is ``-(angle^2 + 0.1 rate^2 + 0.001 torque^2)``, of the state before it.

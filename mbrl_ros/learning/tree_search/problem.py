@@ -1,4 +1,4 @@
-"""What is learned: a decision process whose equations are known."""
+"""What is learned to act in: a decision process."""
 
 from __future__ import annotations
 
