@@ -47,6 +47,8 @@ _COARSE_WINDOWS = 120
 _BLOCKS = 30
 _UNDERSTEER_STD = 0.02  # K = (1 / S_f - 1 / S_r) / g, and tyres have a stiffness per load of 4 / rad at least
 _FRICTION = ("friction_front", "friction_rear")
+_LOAD_TRANSFER = "cg_height_ratio"
+_USUAL_HEIGHT = 0.2  # of the centre of gravity, per wheelbase, where a fit of it begins
 _SIGNIFICANT_GAIN = 4.5  # of the log-likelihood: three standard deviations of one parameter
 _STIFFEST = 40.0  # per load [1/rad], of racing tyres
 _SLOW = 0.2  # share of a car's higher speeds below which it hardly matters how tyres slip
@@ -85,9 +87,9 @@ def identify(
 
     First the delays, where commands explain their responses best; then, starting from linear regressions, the
     kinematic bicycle on multi-step predictions, with its delay by score; then, for the single-track model, the
-    tyres from several starts. Each is fitted over half the horizon first, and then over the whole. The friction is
-    fitted only where that makes predictions significantly better and the driving determines it, since tyres far from
-    their limit do not show it.
+    tyres from several starts. Each is fitted over half the horizon first, and then over the whole. The height of the
+    centre of gravity, where the model that is begun with has none, and the friction are fitted only where that makes
+    predictions significantly better and the driving determines them: tyres far from their limit show neither.
 
     Args:
         drives: recordings, all at one rate and with the model's actions.
@@ -244,13 +246,18 @@ def _fit_single_track(
     found = [
         evidence.coarse.run(start, knowledge, rounds=1, iterations=10, scale=scale, progress=step) for start in starts
     ]
-    best = min(found, key=lambda fit: fit.cost).model
+    best = min(found, key=lambda fit: fit.cost)
+    if _LOAD_TRANSFER not in (*names, *model.values(), *options.fixed) and options.only is None:
+        lifted = _with_load_transfer(best, held, options, evidence, step)
+        if lifted is not None:
+            best, knowledge = lifted
+            names = tuple(name for name in model.table if name in names or name == _LOAD_TRANSFER)
     step = _within(tell, "single-track fit", 0.4, 0.8)
-    fit = evidence.full.run(best, knowledge, progress=step)
-    best, fewer = _without_idle_sensors(fit, knowledge, options)  # what looked turned may have been slip
+    fit = evidence.full.run(best.model, knowledge, progress=step)
+    well, fewer = _without_idle_sensors(fit, knowledge, options)  # what looked turned may have been slip
     if fewer.names != knowledge.names:
         names = tuple(name for name in names if name in fewer.names or name not in SENSORS)
-        fit, knowledge = evidence.full.run(best, fewer, rounds=1, scale=fit.scale, progress=step), fewer
+        fit, knowledge = evidence.full.run(well, fewer, rounds=1, scale=fit.scale, progress=step), fewer
     if len(knowledge.names) == len(names):
         return fit, knowledge
     more = _knowledge(model, names, options)
@@ -259,6 +266,24 @@ def _fit_single_track(
     gain = (fit.cost - limited.cost) / limited.known.dilution
     seen = gain > _SIGNIFICANT_GAIN and _friction_determined(limited, more, evidence)
     return (limited, more) if seen else (fit, knowledge)
+
+
+def _with_load_transfer(
+    fit: Fit, names: tuple[str, ...], options: Options, evidence: _Evidence, step: Callable[[], None]
+) -> tuple[Fit, Knowledge] | None:
+    """``fit`` with the height of the centre of gravity as well; None where the driving does not determine it.
+
+    A car that brakes and accelerates hard in its turns grips by the load on its axles. A model without load transfer
+    makes up for it with what it has: a wheelbase a quarter too short, an inertia three times too large.
+    """
+    more = _knowledge(fit.model, (*names, _LOAD_TRANSFER), options)
+    start = with_values(fit.model, {_LOAD_TRANSFER: _USUAL_HEIGHT}, options)
+    lifted = evidence.coarse.run(start, more, rounds=1, iterations=10, scale=fit.scale, progress=step)
+    gain = (fit.cost - lifted.cost) / lifted.known.dilution
+    k = more.names.index(_LOAD_TRANSFER)
+    std = math.sqrt(covariance(lifted.known, more.precision)[k, k])
+    told = gain > _SIGNIFICANT_GAIN and std <= RELATIVE_TOLERANCE * lifted.theta[k]
+    return (lifted, more) if told else None
 
 
 def _friction_determined(fit: Fit, knowledge: Knowledge, evidence: _Evidence) -> bool:

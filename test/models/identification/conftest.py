@@ -34,12 +34,14 @@ def smooth(rng: np.random.Generator, count: int, dt: float, hold_s: float) -> np
     return np.interp(np.arange(count) * dt, knots, rng.uniform(-1, 1, len(knots)))
 
 
-def commands(rng: np.random.Generator, count: int, dt: float, speed: float, steering: float, drive: str) -> np.ndarray:
+def commands(
+    rng: np.random.Generator, count: int, dt: float, speed: float, steering: float, drive: str, hold_s: float
+) -> np.ndarray:
     """[count, 2] steering to both sides, and a drive command that keeps the car about ``speed``."""
     turn = steering * smooth(rng, count, dt, 0.6)
     if drive == "speed":
         return np.stack([turn, speed * (1 + 0.3 * smooth(rng, count, dt, 2.0))], axis=1)
-    wanted = speed * (1 + 0.3 * smooth(rng, count, dt, 3.0))
+    wanted = speed * (1 + 0.3 * smooth(rng, count, dt, hold_s))
     return np.stack([turn, np.gradient(wanted, dt)], axis=1)
 
 
@@ -53,6 +55,7 @@ def driven() -> Callable[..., Drive]:
         seconds: float = 60.0,
         speed: float = 8.0,
         steering: float = 0.1,
+        hold_s: float = 3.0,
         noise: float = 1.0,
         hidden: tuple[int, ...] = (STEERING_ANGLE, ACCELERATION),
         seed: int = 0,
@@ -60,7 +63,7 @@ def driven() -> Callable[..., Drive]:
     ) -> Drive:
         rng = np.random.default_rng(seed)
         past, count = 60, round(seconds / model.dt)
-        sent = commands(rng, count + past, model.dt, speed, steering, model.config.drive)
+        sent = commands(rng, count + past, model.dt, speed, steering, model.config.drive, hold_s)
         with torch.no_grad():
             acting = delayed(torch.from_numpy(sent), model.delay.detach() / model.dt, past)
             state = torch.zeros(len(STATE), dtype=torch.float64)

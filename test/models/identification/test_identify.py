@@ -60,6 +60,24 @@ def test_tyres_are_recovered_as_far_as_they_show(of_tyres):
     assert found.delay_s["steering"] == pytest.approx(0.06, abs=0.015)
 
 
+def test_load_transfer_is_found_of_a_car_that_is_braked_in_its_turns(driven, nominal):
+    """Without it a yaw inertia that is three times too large makes up for it."""
+    truth = {"wheelbase": 0.33, "rear_fraction": 0.52, "yaw_inertia_ratio": 0.46, "cg_height_ratio": 0.22}
+    tyres = {"stiffness_front": 5.0, "stiffness_rear": 5.7, "friction_front": 1.05, "friction_rear": 1.05}
+    car = build("single_track", {**truth, **tyres, "steering_delay": 0.08, "drive_delay": 0.1}, dt=0.03)
+    hard = driven(car, speed=4.5, steering=0.12, hold_s=0.4, seconds=40.0)
+    found = identify([hard], nominal(car), Options(**SHORT))
+    assert found.estimates["cg_height_ratio"].value == pytest.approx(0.22, abs=0.03)
+    assert found.estimates["cg_height_ratio"].identifiable
+    assert found.estimates["yaw_inertia_ratio"].value == pytest.approx(0.46, rel=0.15)
+    assert found.estimates["wheelbase"].value == pytest.approx(0.33, rel=0.05)
+
+
+def test_load_transfer_that_does_not_show_is_left_out(of_tyres):
+    assert "cg_height_ratio" not in of_tyres.estimates
+    assert "cg_height_ratio" not in of_tyres.model.values()
+
+
 def test_a_small_car_from_commanded_speed(driven, nominal):
     truth = {"wheelbase": 0.33, "understeer": 0.02, "steering_delay": 0.13, "speed_gain": 4.0, "speed_scale": 0.9}
     car = build("kinematic_bicycle", truth, dt=0.02, drive="speed")
