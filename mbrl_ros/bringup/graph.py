@@ -103,6 +103,7 @@ class TrainOptions:
     """The trainer, which waits for goals."""
 
     split: str = option("time:0.8", "what to learn from, the rest gives the scores: time:0.8, lap:2 or none")
+    vehicle: str = option("", "a name in config/vehicles or a path: physics begins with its parameters; empty: not")
     niceness: int = option(10, "by how much a training lets other processes go first, from 0 to 19")
     threads: int = option(1, "threads of a training")
 
@@ -250,4 +251,5 @@ def replay_graph(options: ReplayOptions) -> Graph:
 
 def train_graph(options: TrainOptions) -> Graph:
     """The trainer alone; beside a driving car it stays out of the way by its niceness."""
-    return Graph((NodeSpec("trainer", asdict(options)),))
+    vehicle = config_file("vehicles", options.vehicle, ".yaml") if options.vehicle else ""
+    return Graph((NodeSpec("trainer", {**asdict(options), "vehicle": vehicle}),))

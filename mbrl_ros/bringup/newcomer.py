@@ -21,7 +21,6 @@ from mbrl_ros.evaluation.open_loop import position_errors
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.training import Progress, train
 from mbrl_ros.models import passport
-from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel
 
 HELD_OUT = "time:0.67"
@@ -64,10 +63,8 @@ def recipe_for(
     """
     recipe = read_settings(config_file("training", name, ".yaml"), Recipe)
     seeded = recipe.training.model_copy(update={"seed": seed})
-    chosen = physics or recipe.physics
-    nominal = build_for(vehicle, chosen, dt=1.0).values() if chosen else {}
-    begun = recipe.identification.model_copy(update={"parameters": nominal})
-    return recipe.model_copy(update={"physics": chosen, "training": seeded, "identification": begun})
+    chosen = recipe.model_copy(update={"physics": physics or recipe.physics, "training": seeded})
+    return chosen.beginning_with(vehicle)
 
 
 def trained(drives: Sequence[Drive], recipe: Recipe, folder: Path, progress: Progress | None = None) -> LoadedModel:

@@ -10,7 +10,9 @@ from typing import Any
 from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.files import write_whole
+from mbrl_ros.core.layout import drive_command
 from mbrl_ros.core.recording import Drive
+from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.fitting import SPLIT, held_out_scores, training_bag, training_parts
 from mbrl_ros.learning.curves import Curves
@@ -35,6 +37,8 @@ class Training:
         bags: recordings, all of one car.
         out: folder to write the model to.
         split: what to learn from, see `evaluation.splits.folds`, or ``none`` to hold nothing out.
+        vehicle: a name in config/vehicles, or the path of a file: physics begins with its parameters; empty: with
+            the recipe's, or the kind's defaults.
         seed: instead of the recipe's.
         force: replace a model that is there.
         reading: options of `data.read_drive`.
@@ -44,6 +48,7 @@ class Training:
     bags: Sequence[Path]
     out: Path
     split: str = SPLIT
+    vehicle: str = ""
     seed: int | None = None
     force: bool = False
     reading: Mapping[str, Any] = field(default_factory=dict)
@@ -80,8 +85,13 @@ def run_training(training: Training, progress: Progress | None = None, group: Gr
     if training.seed is not None:
         seeded = recipe.training.model_copy(update={"seed": training.seed})
         recipe = recipe.model_copy(update={"training": seeded})
+    car = read_settings(config_file("vehicles", training.vehicle, ".yaml"), Vehicle) if training.vehicle else None
     passport.require_free(training.out, replace=training.force or _left_by(training))
     drives = _read(training, group)
+    if car is not None:
+        driven = drives[0]
+        drive = drive_command(driven.segments[0].action_layout)
+        recipe = recipe.beginning_with(car, drive=drive, reference_point=driven.reference_point)
     parts = training_parts(drives, training.split)
     trained = learn(parts, recipe, training.work, _with_curves(progress or Progress(), training.work), group)
     if not group.leads:

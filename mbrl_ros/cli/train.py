@@ -37,6 +37,9 @@ def train(
     split: Annotated[
         str, typer.Option(help="what to learn from: time:0.8 the first 80 % of the time, lap:2 all but lap 2, none all")
     ] = SPLIT,
+    vehicle: Annotated[
+        str, typer.Option(help="name in config/vehicles or path: physics begins with its nominal parameters")
+    ] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="instead of the recipe's")] = None,
     threads: Annotated[int, typer.Option(min=1, help="of the processor, for each process")] = 1,
     force: Force = False,
@@ -56,11 +59,11 @@ def train(
     Several processes share the work, each its part of every batch, to the same model up to rounding:
     torchrun --nproc-per-node 4 --no-python mbrl train ...
 
-    Example: mbrl train semiparametric bags/fast_lap --out models/genesis
+    Example: mbrl train semiparametric bags/first --vehicle f1tenth --out models/car
     """
     torch.set_num_threads(threads)
     how = {**reading(topic, topics, rate, on_bad), "drive": drive, "reference_point": reference_point}
-    training = Training(recipe, bags, out, split, seed, force, {**how, "mean_commands": True})
+    training = Training(recipe, bags, out, split, vehicle, seed, force, {**how, "mean_commands": True})
     with joined() as group:
         console = Console(quiet=not group.leads)
         try:

@@ -74,3 +74,8 @@ ACTIONS: dict[DriveCommand, Layout] = {
 }
 """Action layouts by what the longitudinal entry commands. The first entry is always the commanded road
 wheel angle, which reaches the wheel through a delay, a lag and a rate limit."""
+
+
+def drive_command(actions: Layout) -> DriveCommand:
+    """What the longitudinal entry of a layout in `ACTIONS` commands."""
+    return next(command for command, layout in ACTIONS.items() if layout == actions)

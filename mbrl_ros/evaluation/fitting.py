@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mbrl_ros.core.errors import ConfigError, DataError
-from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.layout import drive_command
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.comparison import BagComparison, compare
@@ -22,6 +22,9 @@ from mbrl_ros.models.passport import LoadedModel, Provenance, SavableModel, Scor
 SPLIT = "time:0.8"
 WHOLE = "none"
 """The split that holds nothing out."""
+
+_FITTED = "fitted"
+_SIMPLE = ("persistence", "ctrv", "linear")
 
 SCORED_S = (1.0, 2.0)
 """Horizons at which a passport says how well the model predicts [s]."""
@@ -55,10 +58,9 @@ def start_model(kind: str, drive: Drive, vehicle: Vehicle | None = None) -> Para
     Raises:
         ModelError: there is no such kind, or the vehicle's parameters do not fit.
     """
-    actions = drive.segments[0].action_layout
     config: dict[str, Any] = {
         "dt": drive.dt,
-        "drive": next(command for command, layout in ACTIONS.items() if layout == actions),
+        "drive": drive_command(drive.segments[0].action_layout),
         "reference_point": drive.reference_point,
     }
     return build_for(vehicle, kind, **config) if vehicle else build(kind, **config)
@@ -139,12 +141,28 @@ def held_out_scores(
     """Scores of ``model`` on what ``split`` holds out of ``drives``, and sentences on what could not be scored."""
     if split == WHOLE:
         return (), ()
-    loaded = {"fitted": passport.in_memory(model)}
+    loaded = {_FITTED: passport.in_memory(model)}
     try:
         comparisons = compare(loaded, drives, split=split, horizons_s=horizons_s, min_speed=min_speed)
     except DataError as error:
         return (), (f"not scored on held-out driving: {error}",)
-    return tuple(score for comparison in comparisons for score in _scores(comparison)), ()
+    scores = tuple(score for comparison in comparisons for score in _scores(comparison))
+    return scores, tuple(doubt for comparison in comparisons for doubt in _doubts(comparison))
+
+
+def _doubts(comparison: BagComparison) -> list[str]:
+    """Where what knows no car predicts better: the fit ended in a wrong place, or there was too little driving."""
+    doubts = []
+    for horizon_s in sorted({score.horizon_s for score in comparison.scores}):
+        fde_m = {score.model: score.fde_m for score in comparison.scores if score.horizon_s == horizon_s}
+        simple = min((name for name in _SIMPLE if name in fde_m), key=fde_m.__getitem__)
+        if fde_m[_FITTED] > fde_m[simple]:
+            doubts.append(
+                f"after {horizon_s:g} s the baseline '{simple}' is nearer to the held-out driving than the model "
+                f"({fde_m[simple]:.3f} against {fde_m[_FITTED]:.3f} m): begin with the car's parameters (--vehicle, or "
+                "--prior of a fit), or record more driving"
+            )
+    return doubts
 
 
 def _scores(comparison: BagComparison) -> list[Score]:

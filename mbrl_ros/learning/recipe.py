@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mbrl_ros.core.config import Settings
+from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.learned.config import NetworkKind, Seen
+from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.parametric.integrators import Integrator
 
 PhysicsKind = Literal["kinematic_bicycle", "single_track"]
@@ -83,6 +85,23 @@ class Recipe(Settings):
     alternations: int = Field(
         default=0, ge=0, le=10, description="turns of physics fitted with the network in place, and network trained on"
     )
+
+    def beginning_with(self, vehicle: Vehicle, **config: Any) -> Recipe:
+        """The same, its physics beginning with a vehicle's nominal parameters where the recipe itself names none.
+
+        Args:
+            vehicle: the car.
+            config: what the driving says of the model's `Config`: ``drive``, ``reference_point``.
+
+        Raises:
+            ModelError: the vehicle's parameters do not fit.
+        """
+        if self.physics is None:
+            return self
+        nominal = build_for(vehicle, self.physics, dt=1.0, **config).values()
+        parameters = {**nominal, **self.identification.parameters}
+        begun = self.identification.model_copy(update={"parameters": parameters})
+        return self.model_copy(update={"identification": begun})
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Recipe:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from mbrl_ros.core.errors import ModelError, StoppedError
-from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.layout import drive_command
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.learning.alternation import alternate
 from mbrl_ros.learning.calibration import calibrated, whiten
@@ -121,12 +121,11 @@ def _physics(
         )
         assert isinstance(loaded.model, ParametricModel)  # noqa: S101
         return loaded.model, provenance
-    actions = parts[0].segments[0].action_layout
     start = build(
         recipe.physics or "kinematic_bicycle",  # without physics it is asked for the delays alone
         recipe.identification.parameters if recipe.physics else {},
         dt=parts[0].dt,
-        drive=next(command for command, layout in ACTIONS.items() if layout == actions),
+        drive=drive_command(parts[0].segments[0].action_layout),
         reference_point=parts[0].reference_point,
         integrator=recipe.identification.integrator,
     )

@@ -28,6 +28,7 @@ class TrainerSettings(Settings):
     """Parameters of the trainer node."""
 
     split: str = Field(SPLIT, description="what to learn from, the rest gives the scores: time:0.8, lap:2 or none")
+    vehicle: str = Field("", description="path of the vehicle's YAML: physics begins with its parameters")
     on_bad: OnBad = Field("error", description="what to do with messages that cannot be true")
     niceness: int = Field(10, ge=0, le=19, description="by how much a training lets other processes go first")
     threads: int = Field(1, ge=1, le=64, description="threads of a training")
@@ -74,6 +75,7 @@ class TrainerNode:
             [Path(bag) for bag in goal.bags],
             Path(goal.out),
             self.settings.split,
+            self.settings.vehicle,
             goal.seed,
             reading={"on_bad": self.settings.on_bad, "mean_commands": True},
         )

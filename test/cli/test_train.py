@@ -37,6 +37,7 @@ def test_a_model_that_the_other_commands_take(weaving_bag, write_recipe, tmp_pat
     assert figures["kind"] == "semiparametric"
     assert [(s["bag"], s["horizon_s"]) for s in figures["scores"]] == [("weaving", 1.0), ("weaving", 2.0)]
     assert "held out: position error" in result.output
+    assert "nearer to the held-out driving" not in result.output
 
     stated = yaml.safe_load((out / "model.yaml").read_text())
     assert stated["split"] == "time:0.8"
@@ -48,6 +49,21 @@ def test_a_model_that_the_other_commands_take(weaving_bag, write_recipe, tmp_pat
     found = {row["model"]: row for row in json.loads((tmp_path / "scores.json").read_text())}
     assert found["car"]["ade_m"] == pytest.approx(figures["scores"][0]["ade_m"], rel=0.1)
     assert found["car"]["ade_m"] < found["ctrv"]["ade_m"]
+
+
+def test_physics_begins_with_the_cars_parameters_where_the_recipe_names_none(weaving_bag, write_recipe, tmp_path):
+    identification = {"horizon_s": 0.5, "max_windows": 20, "parameters": {"drive_lag": 0.02}}
+    recipe = write_recipe(network=None, identification=identification)
+    assert run(recipe, weaving_bag, "--vehicle", "f1tenth", "--out", tmp_path / "car").exit_code == 0
+    parameters = yaml.safe_load((tmp_path / "car" / "model.yaml").read_text())["parameters"]
+    assert {name: parameters[name]["value"] for name in ("steering_lag", "drive_lag")} == {
+        "steering_lag": 0.04,
+        "drive_lag": 0.02,
+    }
+    assert parameters["wheelbase"]["std"] > 0
+    wrong = run(recipe, weaving_bag, "--vehicle", "f2tenth", "--out", tmp_path / "other").exception
+    assert isinstance(wrong, ConfigError)
+    assert "config/vehicles has no 'f2tenth.yaml'; it has" in str(wrong)
 
 
 def test_killed_it_goes_on_where_it_was(weaving_bag, write_recipe, tmp_path):
