@@ -1,11 +1,13 @@
 """DDP beside crocoddyl's DDP, FDDP and BoxFDDP: costs reached, iterations, and time per iteration.
 
     python -m venv /tmp/crocoddyl && /tmp/crocoddyl/bin/pip install crocoddyl==3.2.1
-    python benchmarks/ddp_crocoddyl.py --peer /tmp/crocoddyl/bin/python [--starts 64] [--json FILE]
+    python benchmarks/ddp_crocoddyl.py --peer /tmp/crocoddyl/bin/python [--starts 64] [--guesses 8]
 
 Crocoddyl runs in an interpreter of its own (its numpy is not ours), on the same problems from the same starts: cartpole
-swing-up, free and with |f| <= 10, in Python there, and its unicycle, in C++. ``--without-timing`` skips what compiles.
-Runs of the two alternate, and the best of several counts.
+swing-up, free and with |f| <= 10, in Python there, and its unicycle, in C++. All begin without any action; ours from
+``--guesses`` at once of which all but the first have noise added, and the best counts. Crocoddyl's best is that of its
+three solvers (of one, where there are limits). ``--without-timing`` skips what compiles. Timed runs of the two
+alternate, and the best of several counts.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from time import perf_counter
 
 import torch
 
-from mbrl_ros.planning.ddp import DDP, DDPSettings
+from mbrl_ros.planning.ddp import DDP, DDPSettings, scattered, solve_from_several
 from mbrl_ros.planning.ddp.compiled import CompiledPasses
 from mbrl_ros.planning.ddp.passes import Passes
 
@@ -28,6 +30,9 @@ sys.path.insert(0, str(ROOT / "test" / "planning"))
 from ddp_toys import HORIZON, cartpole, hanging, unicycle  # noqa: E402  # the problems that are tested
 
 PROBLEMS = {"cartpole": cartpole, "cartpole_limited": lambda: cartpole(10.0), "unicycle": unicycle}
+SPREAD = 5.0
+"""Standard deviation of the noise on further guesses: half of the force's limit."""
+
 TOLERABLE = 1.01
 """Cost that counts as solved, as a share of the peer's best."""
 
@@ -51,17 +56,23 @@ def zeros(name: str, count: int) -> torch.Tensor:
     return torch.zeros(count, HORIZON, PROBLEMS[name]().action_size, dtype=torch.float64)
 
 
-def compare_costs(name: str, python: str, count: int) -> dict[str, object]:
-    rows = starts(name, count)
-    found = DDP(PROBLEMS[name](), DDPSettings(max_iterations=500)).solve(rows, zeros(name, count))
+def compare_costs(name: str, python: str, count: int, guesses: int) -> dict[str, object]:
+    rows, solver = starts(name, count), DDP(PROBLEMS[name](), DDPSettings(max_iterations=500))
+    none = zeros(name, count)
+    spread = torch.full(none.shape[-1:], SPREAD, dtype=none.dtype)
+    first = solver.solve(rows, none)
+    found = solve_from_several(solver, rows, scattered(none, spread, guesses, torch.Generator().manual_seed(0)))
     theirs = peer(python, name, rows)
     best = torch.tensor([min(one["cost"] for one in column) for column in zip(*theirs.values(), strict=True)])
-    ratio = found.cost / best
+    ratio, first_ratio = found.cost / best, first.cost / best
     result = {
         "problem": name,
+        "guesses": guesses,
         "solved_share": float((ratio <= TOLERABLE).double().mean()),
+        "solved_share_of_one_guess": float((first_ratio <= TOLERABLE).double().mean()),
         "median_cost_ratio": float(ratio.median()),
         "worst_cost_ratio": float(ratio.max()),
+        "cheaper_than_peer_share": float((ratio * TOLERABLE < 1).double().mean()),
         "converged_share": found.reasons.count("converged") / count,
         "largest_action": float(found.actions.abs().max()),
         "our_iterations": float(found.iterations.double().mean()),
@@ -115,6 +126,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", default="/tmp/crocoddyl/bin/python", help="interpreter that has crocoddyl")  # noqa: S108
     parser.add_argument("--starts", type=int, default=64)
+    parser.add_argument("--guesses", type=int, default=8, help="starts of ours for each of them")
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--without-timing", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -122,9 +135,9 @@ def main() -> None:
         print(f"skipped: no interpreter {options.peer} with crocoddyl; the first line of --help makes one")
         return
     torch.set_num_threads(1)
-    for name in PROBLEMS:
-        compare_costs(name, options.peer, options.starts)
-    for name in PROBLEMS:
+    for name in options.problems:
+        compare_costs(name, options.peer, options.starts, options.guesses)
+    for name in options.problems:
         compare_orders(name)
     rows = [] if options.without_timing else [compare_times(options.peer, batch) for batch in (1, 256)]
     print(json.dumps(rows, indent=1))

@@ -7,7 +7,7 @@ from ddp_toys import HORIZON, cartpole, hanging, unicycle
 from planning_toys import DoubleIntegrator, Regulate, cost_along, optimal_gains
 
 from mbrl_ros.core.errors import LayoutError
-from mbrl_ros.planning.ddp import DDP, DDPSettings, OptimalControlProblem
+from mbrl_ros.planning.ddp import DDP, DDPSettings, OptimalControlProblem, scattered, solve_from_several
 from mbrl_ros.planning.ddp.table import iteration_table
 
 SWING_UP_COST = 363.4218
@@ -139,6 +139,36 @@ def test_the_table_says_what_happened():
     costs = list(table.columns[1].cells)
     assert float(costs[-1]) == pytest.approx(float(found.cost), rel=1e-4)
     assert float(costs[0]) > float(costs[-1])
+
+
+def test_of_several_guesses_the_best_is_kept_for_each_problem():
+    # One step into a cost with two valleys, the deeper one at -1; which is found depends on the side of the guess.
+    def valleys(x):
+        return ((x[..., 0] ** 2 - 1) ** 2) + 0.1 * x[..., 0]
+
+    problem = OptimalControlProblem(
+        lambda x, u: x + u,
+        lambda x, u, _: 1e-4 * u[..., 0] ** 2,
+        valleys,
+        state_size=1,
+        action_size=1,
+    )
+    solver, start = DDP(problem, DDPSettings()), tensor([0.5], [-0.5])
+    nothing = torch.zeros(2, 1, 1, dtype=torch.float64)
+    alone = solver.solve(start, nothing)
+    assert alone.states[:, -1, 0].sign().tolist() == [1.0, -1.0]
+    guesses = scattered(nothing, tensor(2.0), 4, torch.Generator().manual_seed(0))
+    assert not bool(guesses[0].any())
+    found = solve_from_several(solver, start, guesses)
+    assert found.states[:, -1, 0].sign().tolist() == [-1.0, -1.0]
+    assert float(found.cost[0]) < float(alone.cost[0]) - 0.1
+    assert bool((found.cost <= alone.cost + 1e-9).all())
+    assert found.reasons == ["converged"] * 2
+    np.testing.assert_array_equal(found.log[-1].cost, found.cost)
+    with pytest.raises(LayoutError, match=r"guesses have shape \(4, 1, 1\), expected \[G, 2, N, A\]"):
+        solve_from_several(solver, start, guesses[:, 0])
+    with pytest.raises(LayoutError, match="a spread of shape"):
+        scattered(nothing, tensor(1.0, 2.0), 4, torch.Generator())
 
 
 def test_what_was_given_is_left_as_it_was():

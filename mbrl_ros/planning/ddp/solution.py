@@ -35,6 +35,10 @@ class Iteration:
     running: torch.Tensor
     states: torch.Tensor | None = None
 
+    def rows(self, chosen: torch.Tensor) -> Iteration:
+        """Of the problems ``chosen`` [C], by number."""
+        return Iteration(*[None if tensor is None else tensor[chosen] for tensor in vars(self).values()])
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -71,3 +75,8 @@ class Solution:
     def reasons(self) -> list[str]:
         """Why each problem stopped."""
         return [REASONS[int(code)] for code in self.reason]
+
+    def rows(self, chosen: torch.Tensor) -> Solution:
+        """Of the problems ``chosen`` [C], by number."""
+        tensors = [tensor[chosen] for name, tensor in vars(self).items() if name != "log"]
+        return Solution(*tensors, [entry.rows(chosen) for entry in self.log])
