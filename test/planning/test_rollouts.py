@@ -144,23 +144,6 @@ def test_memory_travels_along_in_rollouts(race, start, actions):
     torch.testing.assert_close(costs, trace.costs.sum(dim=1), rtol=1e-4, atol=1e-4)
 
 
-def test_compiled_rollouts_of_a_learned_model_agree_with_eager_ones_whatever_its_weights(
-    race, start, actions, monkeypatch
-):
-    """And other weights need no other package."""
-    begin = torch.cat([start, 0.5 * torch.ones(32)])
-    for seed in (0, 1):
-        model = learned(race.dt, seed)
-        compiled, eager = Rollouts(model, race), Rollouts(model, race, "eager")
-        compiled.warm_up()
-        assert compiled.backend == "compiled", compiled.note
-        with torch.no_grad():
-            ours, theirs = compiled.trace(begin, actions), eager.trace(begin, actions)
-        torch.testing.assert_close(ours.states, theirs.states, **AGREEMENT)
-        torch.testing.assert_close(ours.costs, theirs.costs, **AGREEMENT)
-        monkeypatch.setattr(packages, "_build", lambda *_: pytest.fail("compiled again"))
-
-
 def trained(vehicle, dt, work):
     """A model of the same structure, trained on a car with tyres that the bicycle under it knows nothing of."""
     car, rng = build_for(vehicle, "single_track", dt=dt), np.random.default_rng(0)
@@ -176,23 +159,40 @@ def trained(vehicle, dt, work):
     segment = Segment(1000 + time_s, np.stack(rows), np.stack(actions), ACTIONS["acceleration"])
     recipe = {
         "physics": "kinematic_bicycle",
-        "identification": {"horizon_s": 0.5, "max_windows": 20, "integrator": "rk4"},
+        "identification": {"horizon_s": 0.5, "max_windows": 20, "integrator": "euler"},
         "network": {"kind": "gru", "members": 2, "hidden": 16},
         "training": {"horizon_s": 0.5, "start_every_s": 0.2, "epochs": 3, "batch": 32, "learning_rate": 0.01},
     }
     return train([Drive((segment,), dt, "cg", "made")], Recipe.model_validate(recipe), work).model
 
 
-def test_compiled_rollouts_of_a_trained_model_agree_with_eager_ones(race, vehicle, start, actions, tmp_path):
-    """Weights that were learned, with the scaling and the guard that come with them."""
+def test_compiled_rollouts_of_a_trained_model_agree_with_eager_ones_and_so_they_do_whatever_its_weights(
+    race, vehicle, start, actions, tmp_path, monkeypatch
+):
+    """Weights that were learned, with the scaling and the guard that come with them; others need no other package."""
     model = trained(vehicle, race.dt, tmp_path)
     begin = torch.cat([start, 0.3 * torch.ones(32)])
+    learned_states = compiled_and_eager(model, race, begin, actions)
+    with torch.no_grad():
+        alone = Rollouts(model.base, race, "eager").trace(start, actions)
+    assert (learned_states[..., :2] - alone.states[..., :2]).abs().max() > 0.05  # what was learned matters
+
+    monkeypatch.setattr(packages, "_build", lambda *_: pytest.fail("compiled again"))
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        for name, weights in model.named_parameters():
+            if not name.startswith("base."):
+                torch.nn.init.normal_(weights, std=0.3)
+        compiled_and_eager(model, race, begin, actions)
+
+
+def compiled_and_eager(model, race, begin, actions):
+    """[K, H + 1, S] the states of compiled rollouts, which are those of eager ones."""
     compiled, eager = Rollouts(model, race), Rollouts(model, race, "eager")
     compiled.warm_up()
     assert compiled.backend == "compiled", compiled.note
     with torch.no_grad():
         ours, theirs = compiled.trace(begin, actions), eager.trace(begin, actions)
-        alone = Rollouts(model.base, race, "eager").trace(start, actions)
     torch.testing.assert_close(ours.states, theirs.states, **AGREEMENT)
     torch.testing.assert_close(ours.costs, theirs.costs, **AGREEMENT)
-    assert (ours.states[..., :2] - alone.states[..., :2]).abs().max() > 0.05  # what was learned matters
+    return ours.states
