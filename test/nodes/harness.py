@@ -18,6 +18,7 @@ from mbrl_ros.bringup.graph import Graph
 from mbrl_ros.bringup.processes import Processes
 
 BRAKING_WITHIN_S = 0.25
+STANDING_S = 0.6
 
 
 class Bench:
@@ -73,12 +74,7 @@ class Car:
 
     def truth(self) -> np.ndarray:
         """[N, 2] stamps and forward speeds."""
-        return np.array(
-            [
-                (m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec, m.twist.twist.linear.x)
-                for _, m in self.bench.received["/ground_truth"]
-            ]
-        )
+        return np.array([_moment(message) for _, message in self.bench.received["/ground_truth"]])
 
     def wait_for_speed(self, speed: float, timeout_s: float = 60.0) -> None:
         """Wait until the car is faster than ``speed`` [m/s]; fails when a node has ended."""
@@ -97,12 +93,26 @@ class Car:
         """Send a signal to a node."""
         os.kill(self.processes.pid(executable), number)
 
+    def start_again(self, node: str) -> None:
+        """Start a node that was killed once more, as whoever watches over a car's nodes does."""
+        self.processes._processes[node].wait()
+        spec = next(spec for spec in self.processes._graph.nodes if spec.node == node)
+        self.processes._processes[node] = self.processes._start(spec)
+
+    def drive_for(self, duration_s: float, timeout_s: float = 60.0) -> None:
+        """Let ``duration_s`` of the car's own time pass, which a busy machine stretches."""
+        end = self.truth()[-1, 0] + duration_s
+        self.bench.spin_until(lambda: _newest(self.bench)[0] >= end, timeout_s, f"{duration_s} s of the car's time")
+
     def assert_brakes(self, action: Callable[[], Any]) -> None:
-        """From a quarter of a second after ``action`` on, the car only ever slows down, to a standstill."""
+        """From a quarter of a second after ``action`` on, the car only ever slows down, to a standstill that lasts."""
         self.bench.spin_for(0.05)
         start = self.truth()[-1, 0]
         action()
-        self.bench.spin_for(6.0)
+        self.bench.spin_until(
+            lambda: _newest(self.bench)[0] >= start + BRAKING_WITHIN_S and _newest(self.bench)[1] < 0.1, 60.0, "a stop"
+        )
+        self.drive_for(STANDING_S)
         truth = self.truth()
         after = truth[truth[:, 0] >= start + BRAKING_WITHIN_S]
         assert len(after) > 20
@@ -111,6 +121,15 @@ class Car:
         moving = after[after[:, 1] > 0.5]
         if len(moving) > 5:
             assert np.polyfit(moving[:, 0], moving[:, 1], 1)[0] < -2.0, "slowed down too gently for braking"
+
+
+def _moment(truth: Any) -> tuple[float, float]:
+    """Stamp and forward speed."""
+    return truth.header.stamp.sec + 1e-9 * truth.header.stamp.nanosec, truth.twist.twist.linear.x
+
+
+def _newest(bench: Bench) -> tuple[float, float]:
+    return _moment(bench.latest("/ground_truth"))
 
 
 def drive(bench: Bench, scripted: Any, seconds: float, speed: float) -> None:

@@ -12,9 +12,9 @@ from mbrl_ros.bringup.graph import SimulationOptions, config_file, simulation_gr
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
 
 
-@pytest.fixture
-def driving(ros_domain, tmp_path):
-    """A driving car: at speed on the demo track, with fewer rollouts than on a car, so that CI keeps the pace."""
+@pytest.fixture(scope="module")
+def car(ros_domain_of_module, tmp_path_factory):
+    """A car on the demo track, with fewer rollouts than on a car, so that CI keeps the pace."""
     from ackermann_msgs.msg import AckermannDriveStamped
     from harness import Car, running
     from mbrl_ros.msg import PlannerStatus
@@ -22,25 +22,33 @@ def driving(ros_domain, tmp_path):
 
     from mbrl_ros.nodes.shared import quality
 
+    folder = tmp_path_factory.mktemp("faults")
     settings = yaml.safe_load(Path(config_file("planners", "mppi_f1tenth", ".yaml")).read_text())
     settings["mppi"]["rollouts"] = 256
-    planner = tmp_path / "planner.yaml"
+    planner = folder / "planner.yaml"
     planner.write_text(yaml.safe_dump(settings))
     # At a third of real time a machine that runs everything at once still keeps the pace; what is measured is
     # measured in the car's own time.
     options = SimulationOptions(planner=str(planner), use_sim_time=True, real_time_factor=0.3)
-    with running(simulation_graph(options), tmp_path / "logs") as (processes, bench):
+    with running(simulation_graph(options), folder / "logs") as (processes, bench):
         bench.listen("/ground_truth", Odometry, quality.STATE)
         bench.listen("/drive", AckermannDriveStamped, quality.COMMAND)
         bench.listen("/planner/status", PlannerStatus, quality.STATE)
-        car = Car(processes, bench)
-        car.wait_for_speed(2.0, timeout_s=240.0)
-        yield car
+        yield Car(processes, bench)
+
+
+@pytest.fixture
+def driving(car):
+    """The car at speed; every test leaves it able to drive."""
+    car.wait_for_speed(2.0, timeout_s=240.0)
+    return car
 
 
 @pytest.mark.parametrize("node", ["state_estimator", "dynamics_server", "planner", "command_gate"])
-def test_killing_a_node_brakes_the_car(driving, node):
+def test_killing_a_node_brakes_the_car_and_it_drives_on_when_the_node_is_there_again(driving, node):
     driving.assert_brakes(lambda: driving.signal(node, signal.SIGKILL))
+    driving.start_again(node)
+    driving.wait_for_speed(2.0, timeout_s=120.0)
 
 
 def test_the_car_brakes_at_each_disturbance_of_a_drive_and_drives_on_after_it(driving):
