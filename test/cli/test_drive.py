@@ -15,6 +15,7 @@ from mbrl_ros.cli.drive import run_drive, summary_table, why_ended
 from mbrl_ros.cli.drive_progress import Pace, Stall
 from mbrl_ros.core.errors import ConfigError, ModelError
 from mbrl_ros.core.track import Track
+from mbrl_ros.core.track_generator import TrackSettings, generate_track
 from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.models.parametric import build
@@ -22,13 +23,16 @@ from mbrl_ros.models.passport import save
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
 
+SMALL = TrackSettings(length_m=30.0, corners=3, min_radius_m=2.5, min_half_width_m=1.5, max_half_width_m=1.6)
+
 
 def test_drives_a_lap_records_it_and_leaves_nothing_behind(ros_domain, tmp_path):
     from harness import nodes_left
 
-    marker = f"MBRL_TEST_DRIVE={tmp_path}"
+    marker, track = f"MBRL_TEST_DRIVE={tmp_path}", tmp_path / "small.csv"
+    generate_track(1, SMALL).to_csv(track)
     command = [
-        sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--laps", "1", "--timeout-s", "340",
+        sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--track", str(track), "--laps", "1", "--timeout-s", "340",
         "--real-time-factor", "0.3",
         "--record", str(tmp_path / "bag"), "--json", str(tmp_path / "figures.json"),
         "--log-folder", str(tmp_path / "logs"),
