@@ -6,14 +6,20 @@ import torch
 
 from mbrl_ros.core.delay import CommandHistory, delayed
 from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.state_history import StateHistory
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track import Track
+from mbrl_ros.models import passport
+from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
 from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import build_for
+from mbrl_ros.models.starting import start_now
+from mbrl_ros.models.stepping import Held
 from mbrl_ros.planning.mcts.guide import Guide
 from mbrl_ros.planning.mcts.planner import MCTSPlanner
 from mbrl_ros.planning.mcts.planner_settings import GuideSettings, MCTSSettings
 from mbrl_ros.planning.planner import PlanningError, Problem
+from mbrl_ros.planning.racing import racing_mcts
 
 DT = 0.05
 SETTINGS = MCTSSettings(knots=5, knot_steps=4, rounds=3, leaves=6, dt_s=DT, backend="eager")
@@ -139,6 +145,52 @@ def test_going_on_from_another_planners_plan_begins_with_its_commands(planner, p
     other = planner()
     other.reset(plan)
     assert other.plan(problem()).diagnostics["root_value"] > planner().plan(problem()).diagnostics["root_value"]
+
+
+def learned(kind, vehicle, members):
+    """A residual on a bicycle that steps half of the planner's step; its last layer is given, so that it says much."""
+    torch.manual_seed(0)
+    guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
+    network = Network(kind, hidden=4, members=members)
+    config = Config(DT / 2, "cg", Base("kinematic_bicycle", "acceleration"), network, guard)
+    seen = 7 if kind == "mlp" else 13
+    values = build_for(vehicle, "kinematic_bicycle", dt=DT / 2).values()
+    model = LearnedModel(build_base(config, values), config, torch.zeros(seen), torch.ones(seen))
+    torch.nn.init.normal_(model.head.layers[-1].weight, std=0.3)
+    return model.double()
+
+
+@pytest.mark.parametrize(("kind", "members"), [("mlp", 1), ("mlp", 3), ("gru", 2)])
+def test_learned_models_are_searched_too_and_remember_the_driving(kind, members, problem, vehicle, track):
+    model, asked = learned(kind, vehicle, members), problem()
+    driven = StateHistory()
+    for k in range(41):
+        back = (k - 40) * DT / 2
+        state = asked.state.copy()
+        state[:2] += back * asked.state[3] * np.array([np.cos(state[2]), np.sin(state[2])])
+        driven.append(asked.stamp_s + back, state)
+    asked = Problem(asked.state, asked.stamp_s, asked.commands, driven)
+    task = RacingSettings(acceleration_limit_mps2=5.5)
+    subject = racing_mcts(passport.in_memory(model), vehicle, track, SETTINGS, task, seed=0)
+    plan = subject.plan(asked)
+    share = plan.diagnostics["history_share"]
+    assert 0.0 < share <= 1.0
+    # What is predicted is the model's own rollout from where its memory of the driving begins, by the same commands.
+    past = torch.from_numpy(asked.commands.mean(asked.stamp_s - 3 * DT, DT, 3))
+    applied = delayed(torch.cat([past, torch.from_numpy(plan.actions)]), model.delay / DT, past=3)
+    with torch.no_grad():
+        start, _ = start_now(model, asked.state, asked.stamp_s, asked.commands, driven)
+        alone = rollout(Held(model, 2), start, applied)[:, :8]
+    np.testing.assert_allclose(plan.states, alone.numpy(), atol=2e-3)
+    # It matters: the base alone, and a model that remembers nothing, predict something else by these commands.
+    with torch.no_grad():
+        base = rollout(Held(model.base, 2), torch.tensor(asked.state), applied)
+    assert np.abs(base.numpy() - plan.states)[:, :2].max() > 0.05
+    if kind == "gru":
+        forgetful = subject.plan(Problem(asked.state, asked.stamp_s, asked.commands))
+        assert forgetful.diagnostics["history_share"] == 0.0
+        assert np.abs(forgetful.states - plan.states).max() > 1e-3
+    assert plan.diagnostics["gain"] > 0.0
 
 
 def test_what_cannot_be_planned_is_said(planner, problem, vehicle, track, task):
