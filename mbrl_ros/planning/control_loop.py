@@ -183,19 +183,23 @@ class ControlLoop:
         if self.reason or self.plan is None:
             self.counters["stop commands"] += 1
             return self.stop()
-        action = self._action(self.plan, now_s)
+        planned = self.plan.at(now_s)
+        action = self._corrected(self.plan, planned)
         self._steering = float(action[STEERING_COMMAND])
+        ahead_s = self.settings.speed_lookahead_s
+        # What the correction of the acceleration amounts to by then. It comes on top of the plan's speed, not of the
+        # car's: a car that follows speed faster than that would answer the same correction several times over.
+        gained_mps = float(action[DRIVE_COMMAND] - planned[DRIVE_COMMAND]) * ahead_s
         return Command(
             steering_angle_rad=self._steering,
             steering_rate_radps=self.limits.steering_rate_radps,
-            speed_mps=self._speed(self.plan, now_s + self.settings.speed_lookahead_s),
+            speed_mps=self._speed(self.plan, now_s + ahead_s, gained_mps),
             acceleration_mps2=float(action[DRIVE_COMMAND]),
             jerk_mps3=self.limits.jerk_mps3,
         )
 
-    def _action(self, plan: ControlSequence, now_s: float) -> np.ndarray:
-        """[A] what the plan says for now, inside of the car's limits also where feedback would leave them."""
-        action = plan.at(now_s)
+    def _corrected(self, plan: ControlSequence, action: np.ndarray) -> np.ndarray:
+        """[A] ``action`` of ``plan`` for the car where it is, inside of its limits wherever feedback would lead."""
         if not self.settings.follow_gains or self._state is None:
             return action
         limits = self.limits
@@ -234,8 +238,8 @@ class ControlLoop:
         """Whether the car has to stop for want of obstacles."""
         return self._obstacles > 0 and self.settings.obstacle_silence == "stop" and self.seen.silent(now_s)
 
-    def _speed(self, plan: ControlSequence, at_s: float) -> float:
+    def _speed(self, plan: ControlSequence, at_s: float, gained_mps: float) -> float:
         assert plan.states is not None  # noqa: S101  # planners that drive a car predict its states
         times = plan.stamp_s + plan.dt * np.arange(len(plan.states))
-        speed = float(np.interp(at_s, times, plan.states[:, VX]))
+        speed = float(np.interp(at_s, times, plan.states[:, VX])) + gained_mps
         return min(max(speed, 0.0), self.limits.speed_mps, self.speed_cap_mps)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mbrl_ros.core.control_sequence import ControlSequence
-from mbrl_ros.core.layout import ACTIONS, STATE, VX, Y
+from mbrl_ros.core.layout import ACTIONS, STATE, VX, X, Y
 from mbrl_ros.core.tasks.obstacles import Obstacle
 from mbrl_ros.core.vehicle import Limits
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
@@ -71,6 +71,35 @@ def test_gains_correct_commands_for_a_car_beside_its_plan_inside_of_the_limits(a
     off[Y] += aside
     subject.observe(off, 1.0 + DT, 1.0 + DT, 1.0 + DT)
     assert subject.command(1.0 + DT, 1.0 + DT).steering_angle_rad == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("follow", "follows", "left_m"),
+    [
+        (True, "speed", 0.17),
+        (True, "acceleration", 0.01),
+        (False, "speed", 0.5),
+        (False, "acceleration", 0.5),
+    ],
+)
+def test_gains_bring_a_car_back_to_its_plan_whichever_of_the_two_its_own_controller_follows(follow, follows, left_m):
+    """A point half a metre behind its plan, 3.8 s later; following speed it is damped more, and takes longer."""
+    states = np.zeros((201, len(STATE)))
+    states[:, VX], states[:, X] = 3.0, 3.0 * DT * np.arange(201)
+    gains = np.zeros((200, 2, len(STATE)))
+    gains[:, 1, X], gains[:, 1, VX] = -4.0, -4.0
+    plan = ControlSequence(0.0, DT, np.zeros((200, 2)), ACTIONS["acceleration"], states=states, gains=gains)
+    subject = loop(follow_gains=follow, plan_timeout_s=10.0, speed_lookahead_s=0.1)
+    x, v = -0.5, 3.0
+    for k in range(190):
+        now_s = DT * k
+        subject.observe(state(x=x, vx=v), now_s, now_s, now_s)
+        if k == 0:
+            subject.adopt(plan, 0.0)
+        command = subject.command(now_s, now_s)
+        gained = command.acceleration_mps2 if follows == "acceleration" else (command.speed_mps - v) / 0.1
+        x, v = x + v * DT, v + gained * DT
+    assert abs(x - 3.0 * 190 * DT) == pytest.approx(left_m, abs=0.01)
 
 
 def test_stops_before_the_first_state_and_before_the_first_plan():
