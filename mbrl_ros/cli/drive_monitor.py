@@ -20,7 +20,7 @@ from mbrl_ros.core.lap import Lap
 from mbrl_ros.core.layout import STATE
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.evaluation.drive_log import DriveLog
-from mbrl_ros.msg import ModelInfo, PlannedTrajectory, PlannerAgreement, PlannerStatus, VehicleState
+from mbrl_ros.msg import ModelInfo, ModelTrust, PlannedTrajectory, PlannerAgreement, PlannerStatus, VehicleState
 from mbrl_ros.nodes.shared import quality
 from mbrl_ros.nodes.shared.messages import state_of, to_seconds, yaw_of
 
@@ -39,6 +39,7 @@ TOPICS: dict[str, tuple[Any, Any]] = {
     "/shadow_planner/plan": (PlannedTrajectory, quality.STATE),
     "/shadow_planner/agreement": (PlannerAgreement, quality.STATE),
     "/dynamics_server/model": (ModelInfo, quality.LATCHED),
+    "/dynamics_server/trust": (ModelTrust, quality.LATCHED),
     "/diagnostics": (DiagnosticArray, quality.STATE),
 }
 """What is recorded, and how it is subscribed to."""

@@ -103,7 +103,8 @@ class PlannerNode:
         self._told.track(self.track, self.clock.now_s())
 
     def activate(self) -> None:
-        """Begin to plan and to command."""
+        """Begin to plan and to command, and to count."""
+        self.loop.counters.clear()
         self._begin_anew()
         self.active = True
         self._solver.start()

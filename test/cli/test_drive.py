@@ -46,6 +46,7 @@ def test_drives_a_lap_records_it_and_leaves_nothing_behind(ros_domain, tmp_path)
     assert figures["estimator_position_rmse_m"] < 0.05 * np.sqrt(2)
     assert nodes_left(marker) == []
 
+    assert "name: /dynamics_server/trust" in (tmp_path / "bag" / "metadata.yaml").read_text()
     recorded = read_drive(tmp_path / "bag")
     assert recorded.topics["command"] == "/drive"
     assert recorded.end_s > figures["laps"][0]["time_s"]  # the clock begins at zero, with the lap

@@ -97,6 +97,8 @@ def test_a_deactivated_planner_stops_the_car_and_an_activated_one_drives_on(driv
         return driving.bench.call(ChangeState, "/planner/change_state", request).success
 
     driving.assert_brakes(lambda: change(Transition.TRANSITION_DEACTIVATE))
+    before = driving.bench.count("/planner/status")
     assert change(Transition.TRANSITION_ACTIVATE)
     driving.wait_for_speed(2.0)
     assert driving.bench.latest("/planner/status").model_id
+    assert min(message.cycles for _, message in driving.bench.received["/planner/status"][before:]) == 1

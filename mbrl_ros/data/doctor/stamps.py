@@ -8,6 +8,9 @@ from mbrl_ros.data.doctor.findings import Finding, Severity
 from mbrl_ros.data.doctor.recording import Recording, TopicLog
 from mbrl_ros.data.doctor.repairs import Drop, StampByReceipt
 
+SAID_AGAIN = ("mbrl_ros/msg/ModelTrust",)
+"""Types that are repeated as they stand, with the stamp of what they are about, none before there is anything."""
+
 _READER = "reading for training stops at the first of them unless told to drop them"
 
 
@@ -15,7 +18,7 @@ def check_stamps(recording: Recording) -> list[Finding]:
     """Zero, repeated, backward and leaping stamps, topic by topic."""
     found = []
     for log in recording.topics.values():
-        if not len(log.stamp_ns):
+        if not len(log.stamp_ns) or log.msgtype in SAID_AGAIN:
             continue
         severity: Severity = "error" if recording.used(log.topic) or (log.columns and not log.stamped) else "warning"
         if not log.stamped:

@@ -150,3 +150,24 @@ def test_a_steady_circle_is_no_contradiction(tmp_path):
 
     found = checks(examine(write(tmp_path / "bag", ("/odom", ODOMETRY, circle), count=1500)))
     assert found == {"no_controls", "one_sided"}
+
+
+def test_trust_that_is_said_again_is_no_fault_of_stamps(tmp_path):
+    """It is repeated with the stamp of what it was judged by, and with none before the first judgement."""
+
+    def trust(k, _):
+        judged_ns = START_NS + k // 10 * 200_000_000 if k >= 50 else 0
+        return message_types().types["mbrl_ros/msg/ModelTrust"](
+            header=messages.header(judged_ns, ""),
+            level=0,
+            model_id="m",
+            nominal_id="n",
+            speed_cap=np.inf,
+            novelty=0.0,
+            disagreement=0.0,
+            residual=1.0,
+            reason="",
+        )
+
+    path = write(tmp_path / "bag", ("/odom", ODOMETRY, standing), ("/trust", "mbrl_ros/msg/ModelTrust", trust))
+    assert not [finding for finding in examine(path).findings if finding.topic == "/trust"]
