@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -37,7 +37,7 @@ class Iteration:
 
     def rows(self, chosen: torch.Tensor) -> Iteration:
         """Of the problems ``chosen`` [C], by number."""
-        return Iteration(*[None if tensor is None else tensor[chosen] for tensor in vars(self).values()])
+        return replace(self, **{name: tensor[chosen] for name, tensor in vars(self).items() if tensor is not None})
 
 
 @dataclass(frozen=True)
@@ -78,5 +78,5 @@ class Solution:
 
     def rows(self, chosen: torch.Tensor) -> Solution:
         """Of the problems ``chosen`` [C], by number."""
-        tensors = [tensor[chosen] for name, tensor in vars(self).items() if name != "log"]
-        return Solution(*tensors, [entry.rows(chosen) for entry in self.log])
+        tensors = {name: tensor[chosen] for name, tensor in vars(self).items() if name != "log"}
+        return replace(self, **tensors, log=[entry.rows(chosen) for entry in self.log])
