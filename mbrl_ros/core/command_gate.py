@@ -257,8 +257,7 @@ class CommandGate:
             return "the model's trust is silent"
         if self._latest is None:
             return "no command yet"
-        timeout_s = self.settings.command_timeout_s
-        if now_s - self._latest.stamp_s > timeout_s or receipt_s - self._latest.receipt_s > timeout_s:
+        if not self._fresh(self._latest, now_s, receipt_s):
             if self._recovered:
                 self.counters["command silence"] += 1
             self._recovered = False
@@ -268,6 +267,11 @@ class CommandGate:
             return "recovering"
         self._recovered = True
         return ""
+
+    def _fresh(self, latest: Received, now_s: float, receipt_s: float) -> bool:
+        """Whether ``latest`` may still act; where time was set back it is of no time that there is."""
+        oldest_s, ahead_s = self.settings.command_timeout_s, self.settings.future_tolerance_s
+        return -ahead_s <= now_s - latest.stamp_s <= oldest_s and 0.0 <= receipt_s - latest.receipt_s <= oldest_s
 
     def _capped(self, command: Command) -> Command:
         """``command`` within the speed cap.

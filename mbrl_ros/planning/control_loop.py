@@ -219,7 +219,7 @@ class ControlLoop:
             return self.fault
         if self._state is None:
             return "no state yet"
-        if now_s - self._stamp_s > settings.state_timeout_s or receipt_s - self._receipt_s > settings.state_timeout_s:
+        if not self._fresh(now_s, receipt_s):
             self.counters["state lost"] += self._recovered
             self._recovered, self._good_in_row = False, 0
             return "state lost"
@@ -233,6 +233,11 @@ class ControlLoop:
         if now_s - self.plan.stamp_s > settings.plan_timeout_s or now_s >= self.plan.end_s:
             return "no fresh plan"
         return ""
+
+    def _fresh(self, now_s: float, receipt_s: float) -> bool:
+        """Whether the newest state may be acted on; where time was set back it is of no time that there is."""
+        oldest_s, ahead_s = self.settings.state_timeout_s, self.settings.future_tolerance_s
+        return -ahead_s <= now_s - self._stamp_s <= oldest_s and 0.0 <= receipt_s - self._receipt_s <= oldest_s
 
     def _blind(self, now_s: float) -> bool:
         """Whether the car has to stop for want of obstacles."""

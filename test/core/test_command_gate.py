@@ -176,6 +176,14 @@ def test_a_fault_brakes_while_it_lasts():
     assert subject.mode is Mode.DRIVING
 
 
+def test_a_command_from_before_time_was_set_back_is_not_acted_on_when_none_comes_after_it():
+    subject = gate()
+    drive(subject, 100.0, 10)
+    assert subject.mode is Mode.DRIVING
+    assert subject.tick(2.0, 2.0).acceleration_mps2 < 0.0
+    assert subject.reason == "command silence"
+
+
 def test_a_time_reset_lets_earlier_stamps_pass_again():
     subject = gate()
     drive(subject, 100.0, 3)

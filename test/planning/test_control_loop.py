@@ -219,6 +219,12 @@ def test_a_reset_accepts_earlier_stamps_again():
     assert not is_stop(cycle(subject, 1.0))
 
 
+def test_a_state_from_before_time_was_set_back_is_not_driven_by_when_none_comes_after_it():
+    subject = loop()
+    cycle(subject, 100.0)
+    assert is_stop(subject.command(2.0, 2.0)) and subject.reason == "state lost"
+
+
 def test_a_plan_that_was_found_while_time_was_set_back_is_not_followed():
     subject = loop()
     cycle(subject, 100.0)

@@ -77,7 +77,7 @@ class PlannerSource:
 
     def fault(self, receipt_s: float) -> str:
         """Why the car must not be driven now [s], or an empty string."""
-        if receipt_s - self._heartbeat_s > self._silence_s:
+        if not 0.0 <= receipt_s - self._heartbeat_s <= self._silence_s:  # less: time was set back
             return "the model server is silent"
         if self._trust.level >= ModelTrust.STOP:
             return f"the model is not trusted: {self._trust.reason}"
