@@ -36,7 +36,7 @@ def test_the_car_stops_before_a_wall_drives_on_without_it_and_stops_when_nothing
         bench.listen("/ground_truth", Odometry, quality.STATE)
         bench.listen("/planner/status", PlannerStatus, quality.STATE)
         bench.listen("/diagnostics", DiagnosticArray, quality.STATE)
-        publisher = bench.node.create_publisher(Obstacles, "/planner/obstacles", quality.STATE)
+        publisher = bench.node.create_publisher(Obstacles, "/planner/obstacles", quality.SENSOR)
         car = Car(processes, bench)
         car.wait_for_speed(1.5, timeout_s=240.0)
 

@@ -27,7 +27,8 @@ class ObstacleListener:
 
     def __init__(self, node: Node, clock: NodeClock, frame_id: str, loop: ControlLoop, lock: threading.Lock) -> None:
         self._node, self._clock, self._frame_id, self._loop, self._lock = node, clock, frame_id, loop, lock
-        node.create_subscription(Obstacles, "~/obstacles", self._on_obstacles, quality.STATE)
+        # A reliable subscription would be deaf to best-effort publishers, and a planner that hears of none drives on.
+        node.create_subscription(Obstacles, "~/obstacles", self._on_obstacles, quality.SENSOR)
 
     def _on_obstacles(self, message: Obstacles) -> None:
         with self._lock:
