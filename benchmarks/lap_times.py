@@ -4,12 +4,13 @@
         [--vehicle bmw_320i] [--plant multi_body] [--model FOLDER] [--budget-ms 15] [--track demo] [--planner FILE]
 
 A planner drives with its own file of config/planners for the vehicle's size (PLANNER_full_size or PLANNER_f1tenth),
-or with what --planner names; planners that have none are left out, and named. MPPI drives once more as iCEM. A
-planner's size (rollouts, iterations or rounds) is chosen first, by driving: the largest with which the median solve
-takes no more than the budget on this machine, so run it on a quiet one. The drives are on simulated time, plant,
-estimator, planner and gate in one process as in `mbrl race`; a solve takes none of that time, and the same size and
-seed give the same drive. Laps count without the first, which begins at rest. --optimum is what minimum_time.py wrote
-for the same vehicle, and is of a flying lap, too.
+or with what --planner names; planners that have none are left out, and named. MPPI drives once more as iCEM, and once
+more in a tube: DDP's gains correct its commands, and the plan that a cycle begins with. A planner's size (rollouts,
+iterations or rounds) is chosen first, by driving: the largest with which the median solve takes no more than the budget
+on this machine, so run it on a quiet one. The drives are on simulated time, plant, estimator, planner and gate in one
+process as in `mbrl race`; a solve takes none of that time, and the same size and seed give the same drive. Laps count
+without the first, which begins at rest. --optimum is what minimum_time.py wrote for the same vehicle, and is of a
+flying lap, too.
 
 The tracks are those of the 1:10 car, for a larger one as many times larger as its wheelbase is longer; the multi-body
 plant knows no 1:10 car (--vehicle f1tenth needs --plant single_track_drift).
@@ -58,6 +59,7 @@ SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
 """What makes a planner larger, and the values that are tried."""
 
 ICEM = {"update": "cem", "sampler": "coloured", "iterations": 2}
+TUBE, FOLLOWED = {"tube": True}, {"follow_gains": True}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Run:
 
 
 def variants_of(files: Sequence[str]) -> list[Variant]:
-    """A planner for each file, and MPPI as iCEM, too."""
+    """A planner for each file, and MPPI as iCEM and in a tube, too."""
     found = []
     for file in files:
         settings = read_settings(CONFIG / "planners" / f"{file}.yaml", RacingPlannerSettings)
@@ -95,6 +97,8 @@ def variants_of(files: Sequence[str]) -> list[Variant]:
         if settings.planner == "mppi":
             icem = settings.model_copy(update={"mppi": settings.mppi.model_copy(update=ICEM)})
             found.append(Variant(file.replace("mppi", "icem"), icem))
+            mppi, loop = settings.mppi.model_copy(update=TUBE), settings.loop.model_copy(update=FOLLOWED)
+            found.append(Variant(f"{file}, tube", settings.model_copy(update={"mppi": mppi, "loop": loop})))
     return found
 
 

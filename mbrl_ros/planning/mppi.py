@@ -17,6 +17,7 @@ from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import stepped
 from mbrl_ros.planning.cem import CrossEntropy
+from mbrl_ros.planning.ddp.tube import Tube, TubeMaker
 from mbrl_ros.planning.fused import Asked, fused
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.members import EachMember, risk
@@ -86,7 +87,8 @@ class MPPI:
         prior: proposes sequences to look at first.
 
     Raises:
-        ConfigError: the model steps another time, or the settings know no standard deviation for an action.
+        ConfigError: the model steps another time, the settings know no standard deviation for an action, or want a tube
+            of an ensemble whose members are rolled out each by itself.
         LayoutError: model and task disagree.
     """
 
@@ -118,6 +120,7 @@ class MPPI:
         self._path_integral = PathIntegral(shapes, settings)
         self._update: Update = CrossEntropy(settings.cem) if cem else self._path_integral
         self._prior = prior
+        self._tubes = self._tube_maker()
         self._fused, self._unfused = fused(model, task, settings, shapes, std, seed, prior is not None)
         self._commands = torch.empty(0)
         self._last: tuple[torch.Tensor, _Samples] | None = None
@@ -132,12 +135,15 @@ class MPPI:
     def hindered(self) -> bool:
         """Whether rollouts, the plan's own included, are evaluated in a slower way than the settings ask for."""
         unfused = (self.settings.backend == "fused" or self._fused is not None) and self.backend != "fused"
-        return unfused or self.rollouts.backend != self.rollouts.wanted  # which show the plan also beside the kernels
+        slow_tube = self._tubes is not None and self._tubes.backend != self._tubes.wanted
+        # Rollouts show the plan also beside the kernels.
+        return unfused or slow_tube or self.rollouts.backend != self.rollouts.wanted
 
     @property
     def note(self) -> str:
         """Why rollouts are not fused or compiled, or what was done to compile them; empty if nothing was."""
-        notes = (self._unfused, self._fused.note if self._fused is not None else "", self.rollouts.note)
+        parts = (self._fused, self.rollouts, self._tubes)
+        notes = (self._unfused, *(part.note for part in parts if part is not None))
         return ". ".join(note for note in notes if note)
 
     def reset(self, plan: ControlSequence | None = None) -> None:
@@ -147,6 +153,7 @@ class MPPI:
         if self._fused is not None:
             self._fused.reset()
         self._previous = plan
+        self._tube: Tube | None = None
         self._kept = torch.empty(self.settings.horizon, len(self.model.action_layout), 0)
 
     def warm_up(self, background: bool = False) -> None:
@@ -155,6 +162,8 @@ class MPPI:
             if self._fused is not None:
                 self._fused.warm_up(background)
             self.rollouts.warm_up(background)
+            if self._tubes is not None:
+                self._tubes.warm_up(background)
 
     def plan(self, problem: Problem) -> ControlSequence:
         """The sequence to follow from the problem's stamp on.
@@ -182,8 +191,8 @@ class MPPI:
 
     def _plan(self, problem: Problem, prior: torch.Tensor) -> ControlSequence:
         stamp_s, iterations = problem.stamp_s, self.settings.iterations
-        previous = self._warm_start(stamp_s)
         start, history_share = self._start(problem)
+        previous = self._warm_start(stamp_s, start)
         in_flight = problem.commands.in_flight(stamp_s, self.settings.dt_s, self._delay_steps())
         past = torch.tensor(in_flight, dtype=torch.float32)
         kept = self._kept_until(stamp_s)
@@ -197,13 +206,14 @@ class MPPI:
             saturated += done.saturation_share / iterations
             finite += done.finite_share / iterations
             self._last = (start, done.samples)
-        commands = torch.cat([past, source.mean])[..., None]
-        trace = self.rollouts.trace(start, self._applied(commands, len(past)))
+        applied = self._applied(torch.cat([past, source.mean])[..., None], len(past))
+        trace = self.rollouts.trace(start, applied)
         if not bool(trace.states.isfinite().all() and trace.costs.isfinite().all()):
             raise PlanningError(f"no plan {begun.where}: the mean of finite rollouts leads to what is not finite")
         car = len(STATE)  # what a model remembers stands behind it
         terms = dict(zip(self.rollouts.term_names, trace.costs[0].tolist(), strict=True))
         self._kept = kept
+        self._tube = self._tube_around(stamp_s, trace.states[0], applied[0], len(past))
         self._previous = ControlSequence(
             stamp_s,
             self.settings.dt_s,
@@ -222,6 +232,7 @@ class MPPI:
                 "history_share": history_share,
                 "proposals": float(prior.shape[-1]),
             },
+            None if self._tube is None else self._tube.commanded_gains(self._delay_steps())[..., :car].numpy(),
         )
         return self._previous
 
@@ -290,13 +301,32 @@ class MPPI:
         low, high = self.task.bounds()
         return low.to(torch.float32), high.to(torch.float32)
 
-    def _warm_start(self, stamp_s: float) -> torch.Tensor:
-        """[H, A] previous plan from ``stamp_s`` on, or zeros; inside of the bounds."""
+    def _tube_maker(self) -> TubeMaker | None:
+        if not self.settings.tube:
+            return None
+        if self._members is not None:
+            raise ConfigError(
+                "field 'tube' wants one model, of an ensemble its mean: tail_share must be 1, disagreement_weight 0"
+            )
+        return TubeMaker(self.model, self.task, self.settings.horizon, self.rollouts.wanted)
+
+    def _tube_around(self, stamp_s: float, states: torch.Tensor, applied: torch.Tensor, past: int) -> Tube | None:
+        """The tube around a plan, if there shall be one and its derivatives are finite."""
+        if self._tubes is None:
+            return None
+        decided = torch.cat([torch.zeros(past, applied.shape[-1]), torch.ones_like(applied)])
+        free = self._applied(decided[..., None], past)[0]
+        return self._tubes.around(stamp_s, self.settings.dt_s, states, applied, free)
+
+    def _warm_start(self, stamp_s: float, start: torch.Tensor) -> torch.Tensor:
+        """[H, A] previous plan from ``stamp_s`` on, in its tube if it has one, or zeros; inside of the bounds."""
         low, high = self._bounds()
         if self._previous is None:
             return torch.clamp(torch.zeros(self.settings.horizon, len(low)), low, high)
-        read = self._previous.at(self._middles(stamp_s))  # another planner's may have other steps
-        return torch.clamp(torch.tensor(read, dtype=torch.float32), low, high)
+        read = torch.from_numpy(self._previous.at(self._middles(stamp_s)))  # another planner's may have other steps
+        if self._tube is not None:
+            read = read + self._tube.correction(stamp_s, start.double(), self._delay_steps())
+        return torch.clamp(read.to(torch.float32), low, high)
 
     def _middles(self, stamp_s: float) -> np.ndarray:
         """[H] instants in the middle of each step of a plan from ``stamp_s`` on."""

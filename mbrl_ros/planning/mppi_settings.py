@@ -119,6 +119,11 @@ class MPPISettings(Settings):
     disagreement_weight: NonNegativeFloat = Field(
         default=0.0, description="of the standard deviation of a plan's cost over an ensemble's members; likewise"
     )
+    tube: bool = Field(
+        default=False,
+        description="plans carry feedback gains, of a Gauss-Newton pass along them, for `loop.follow_gains`, and a "
+        "cycle begins with the last plan as they correct it for where the car is",
+    )
     backend: Literal["auto", "eager", "compiled", "fused"] = Field(
         default="auto",
         description="how rollouts are evaluated: plain torch, compiled, or in one kernel with sampling and weighting "

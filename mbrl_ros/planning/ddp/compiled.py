@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,19 @@ class CompiledPasses:
         batch: B.
         step_sizes: L.
         dtype: of states, actions and costs.
+        needed: names of the passes to compile; others stay in plain torch.
     """
 
     def __init__(
-        self, eager: Passes, horizon: int, batch: int, step_sizes: int, dtype: torch.dtype = torch.float64
+        self,
+        eager: Passes,
+        horizon: int,
+        batch: int,
+        step_sizes: int,
+        dtype: torch.dtype = torch.float64,
+        needed: Sequence[str] = ("expand", "backward", "forward"),
     ) -> None:
-        self.eager = eager
+        self.eager, self._needed = eager, needed
         self.problem = eager.problem
         self.note = ""
         """Why programs are missing, or what was done; empty if nothing was."""
@@ -64,7 +71,7 @@ class CompiledPasses:
 
     @property
     def backend(self) -> Backend:
-        """How the passes are computed at present: "compiled" once all programs are there."""
+        """How the passes are computed at present: "compiled" once all programs needed are there."""
         return "compiled" if self._programs else "eager"
 
     def warm_up(self, background: bool = False) -> None:
@@ -158,7 +165,8 @@ class CompiledPasses:
             low_high = (limits[0], limits[1]) if limits else None
             return list(self.eager.forward(states, actions, gaps, policy, sizes, multipliers, penalty, low_high))
 
-        return {"expand": expand, "backward": backward, "forward": forward}
+        functions = {"expand": expand, "backward": backward, "forward": forward}
+        return {name: functions[name] for name in self._needed}
 
     def _examples(self, horizon: int) -> dict[str, Tensors]:
         """Arguments of the passes, of the shapes that programs are made for but for the horizon.
