@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from mbrl_ros.bringup.watched import watched_planner
 from mbrl_ros.core.files import write_whole
 from mbrl_ros.core.layout import VX, X, Y
 from mbrl_ros.core.track import Track
+from mbrl_ros.core.trust import TrustLevel
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data.bag import TRACK
 from mbrl_ros.data.writing import BagWriter
@@ -20,8 +22,8 @@ from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.closed_loop import ClosedLoop
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.evaluation.drive_recorder import DriveRecorder
+from mbrl_ros.evaluation.watch import Watch
 from mbrl_ros.models.passport import LoadedModel
-from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
 
@@ -72,9 +74,8 @@ class Course:
 def drive(
     course: Course, model: LoadedModel, limit_mps2: float, friction: float, bag: Path, number: int
 ) -> dict[str, Any]:
-    """Drive and record one round, unless that was done: lap times [s] and exits, kept beside the recording.
-
-    The path is kept, too, see `path_of`.
+    """Drive and record one round, unless that was done: lap times [s], exits, and for what share of it the
+    model was not trusted, kept beside the recording together with the path.
     """
     kept = bag.with_suffix(".json")
     if kept.exists():
@@ -84,22 +85,22 @@ def drive(
     seed = 1000 * course.seed + number
     task = course.planner.task.model_copy(update={"acceleration_limit_mps2": limit_mps2})
     settings = course.planner.model_copy(update={"task": task})
-    planner = racing_planner(settings, model, course.vehicle, course.track, seed)
-    planner.warm_up()
+    planner, watch = watched_planner(settings, model, course.vehicle, course.track, seed)
     simulator = Simulator(course.vehicle, seed=seed, start_s=_START_S)
     simulator.set_friction_scale(friction * course.vehicle.plant.friction_scale)
     estimator = StateEstimator.for_vehicle(course.vehicle)
     with BagWriter(bag, about={TRACK: course.track_file}) as writer:
         loop = ClosedLoop(
-            course.vehicle, course.track, simulator, estimator, planner, settings.loop, DriveRecorder(writer)
+            course.vehicle, course.track, simulator, estimator, planner, settings.loop, DriveRecorder(writer), watch
         )
-        log = _run(loop, course)
+        log = _run(loop, watch, course)
     states = np.stack([state for _, state in log.truth])
     summary = log.summary()
     figures = {
         "lap_times_s": [lap.time_s for lap in summary.laps],
         "exits": log.exits,
         "clearance_m": clearance_m(course, states),
+        "distrusted": float(np.mean(np.array(watch.levels) > TrustLevel.TRUSTED)),
         "solve_p50_ms": summary.solve_p50_ms,
         "solve_p99_ms": summary.solve_p99_ms,
         "x_m": states[:, X].round(3).tolist(),
@@ -117,12 +118,13 @@ def clearance_m(course: Course, states: np.ndarray) -> float:
     return float(nearest.min()) - course.vehicle.width_m / 2
 
 
-def _run(loop: ClosedLoop, course: Course) -> DriveLog:
-    """Until the laps are done, the time is up, or the car is lost: further from the track than any lap brings it."""
+def _run(loop: ClosedLoop, watch: Watch, course: Course) -> DriveLog:
+    """Until the laps are done, the time is up, or the car is lost: further from the track than any lap brings it, or
+    stopped for distrust."""
     sections = course.track.at(course.track.samples)
     widest = float(np.maximum(sections.width_left, sections.width_right).max())
     for _ in range(round(course.laps * _TIMEOUT_S_PER_LAP / _CHECK_S)):
         log = loop.run(course.laps, _CHECK_S)
-        if len(log.laps) >= course.laps or abs(log.lateral_m) > _LOST * widest:
+        if len(log.laps) >= course.laps or abs(log.lateral_m) > _LOST * widest or watch.fault:
             break
     return log

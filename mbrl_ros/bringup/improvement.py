@@ -78,6 +78,7 @@ class Round:
         lap_times_s: of completed laps.
         exits: times that the track was left.
         clearance_m: least distance of the car's side from an edge, negative beyond it.
+        distrusted: share of the drive in which the model was not trusted, and the car slower than it might be.
         error_m: the model's mean position error after `HORIZON_S` on this drive, which it did not learn from.
         next_limit_mps2: earned by the model of the next round.
         accepted: whether that is a new model.
@@ -93,6 +94,7 @@ class Round:
     lap_times_s: tuple[float, ...]
     exits: int
     clearance_m: float
+    distrusted: float
     error_m: float
     next_limit_mps2: float
     accepted: bool = False
@@ -179,9 +181,20 @@ class Improvement:
         newest = self._driven(number)
         whole = compare({"model": model}, [newest], split="all", horizons_s=(HORIZON_S,))[0]
         error_m = float(np.mean(errors_of(whole, "model")))
-        laps, exits = tuple(figures["lap_times_s"]), figures["exits"]
-        clearance_m = figures["clearance_m"]
-        done = Round(self.arm.name, number, stage, model.id, limit, friction, laps, exits, clearance_m, error_m, limit)
+        done = Round(
+            arm=self.arm.name,
+            number=number,
+            stage=stage,
+            model=model.id,
+            limit_mps2=limit,
+            friction=friction,
+            lap_times_s=tuple(figures["lap_times_s"]),
+            exits=figures["exits"],
+            clearance_m=figures["clearance_m"],
+            distrusted=figures["distrusted"],
+            error_m=error_m,
+            next_limit_mps2=limit,
+        )
         if stage != "drive":
             tell("doctor")
             self._require_healthy(self.bag(number))
@@ -191,7 +204,7 @@ class Improvement:
                 done = self._proven(done, model, newcomer, newest)
             except DataError as error:  # a car that is lost at once has driven too little to learn from
                 done = replace(done, swap=f"no newcomer: {error}")
-        if len(laps) < self.course.laps:  # lost: trust is earned anew
+        if len(done.lap_times_s) < self.course.laps:  # lost: trust is earned anew
             done = replace(done, next_limit_mps2=min(done.next_limit_mps2, self.course.first_limit_mps2))
         write_whole(self.folder / f"round_{number}.json", json.dumps(asdict(done), indent=2) + "\n")
         return done

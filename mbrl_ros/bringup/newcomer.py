@@ -16,7 +16,7 @@ from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation import proof
 from mbrl_ros.evaluation.comparison import BagComparison, compare
-from mbrl_ros.evaluation.fitting import training_bag, training_parts
+from mbrl_ros.evaluation.fitting import held_out_scores, training_bag, training_parts
 from mbrl_ros.evaluation.open_loop import position_errors
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.training import Progress, train
@@ -76,7 +76,10 @@ def trained(drives: Sequence[Drive], recipe: Recipe, folder: Path, progress: Pro
     parts = training_parts(drives, HELD_OUT)
     done = train(parts, recipe, folder.with_name(f"{folder.name}-training"), progress or Progress())
     bags = tuple(training_bag(part) for part in parts)
-    passport.save(done.model, folder, replace(done.provenance, bags=bags, split=HELD_OUT))
+    scores, doubts = held_out_scores(done.model, drives, HELD_OUT)
+    notes = (*done.provenance.notes, *doubts)
+    stated = replace(done.provenance, bags=bags, split=HELD_OUT, scores=scores, notes=notes)
+    passport.save(done.model, folder, stated)
     return passport.load(folder)
 
 

@@ -120,7 +120,8 @@ def _progress(tell: Callable[[str], None]) -> TrainingProgress:
 def table(driven: Sequence[Round]) -> Table:
     """Every round of every arm."""
     rows = Table(title="improve: error after 1 s of the model driven with, on a drive it had not seen")
-    for name in ("arm", "round", "grip", "limit, m/s²", "laps, s", "exits", "clearance, m", "error, m", "afterwards"):
+    names = "arm", "round", "grip", "limit, m/s²", "laps, s", "exits", "clearance, m", "distrusted, %", "error, m"
+    for name in (*names, "afterwards"):
         rows.add_column(name, justify="left" if name in ("arm", "afterwards") else "right", overflow="fold")
     for done in sorted(driven, key=lambda done: (_NAMES.index(done.arm), done.number)):
         rows.add_row(
@@ -131,6 +132,7 @@ def table(driven: Sequence[Round]) -> Table:
             " ".join(f"{lap:.2f}" for lap in done.lap_times_s) or "none",
             str(done.exits),
             f"{done.clearance_m:.2f}",
+            f"{100 * done.distrusted:.0f}",
             f"{done.error_m:.3f}",
             done.swap,
         )

@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mbrl_ros.bringup.graph import config_file
+from mbrl_ros.bringup.watched import watched_planner
 from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
@@ -24,7 +25,6 @@ from mbrl_ros.evaluation.drive_log import DriveLog, DriveSummary
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import KINDS, build_for
 from mbrl_ros.models.passport import LoadedModel
-from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
 
@@ -90,11 +90,9 @@ def run_race(entrant: Entrant, vehicle: str, planner: str, plant: str, laps: int
     car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle).with_plant(plant, "--plant")
     settings = read_settings(config_file("planners", planner, ".yaml"), RacingPlannerSettings)
     where = Track.from_csv(config_file("tracks", entrant.track, ".csv"))
-    planning = racing_planner(settings, loaded_model(entrant.model, car), car, where, entrant.seed)
-    planning.warm_up()
-    loop = ClosedLoop(
-        car, where, Simulator(car, seed=entrant.seed), StateEstimator.for_vehicle(car), planning, settings.loop
-    )
+    planning, watch = watched_planner(settings, loaded_model(entrant.model, car), car, where, entrant.seed)
+    simulator, estimator = Simulator(car, seed=entrant.seed), StateEstimator.for_vehicle(car)
+    loop = ClosedLoop(car, where, simulator, estimator, planning, settings.loop, watch=watch)
     return loop.run(laps, timeout_s)
 
 

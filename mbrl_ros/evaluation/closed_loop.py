@@ -19,6 +19,7 @@ from mbrl_ros.estimation.measurement import Measurement
 from mbrl_ros.estimation.state_estimator import StateEstimator
 from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.evaluation.drive_recorder import DriveRecorder
+from mbrl_ros.evaluation.watch import Watch
 from mbrl_ros.planning.control_loop import ControlLoop, LoopSettings
 from mbrl_ros.planning.planner import Planner, PlanningError
 from mbrl_ros.simulation.sensors import Reading
@@ -40,6 +41,8 @@ class ClosedLoop:
         planner: any planner.
         settings: of the control loop.
         recorder: told everything that a recording of the graph would hold; None records nothing.
+        watch: says how far the planner's model may be trusted, which is obeyed as planner and gate do in the graph;
+            None trusts it without reserve.
     """
 
     vehicle: Vehicle
@@ -49,12 +52,14 @@ class ClosedLoop:
     planner: Planner
     settings: LoopSettings
     recorder: DriveRecorder | None = None
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         self.loop = ControlLoop(self.vehicle.limits, self.settings)
         self.gate = CommandGate(self.vehicle.limits, GateSettings(require_engage=False))
         self.log = DriveLog(self.track, self.vehicle.width_m)
         self.commands: list[tuple[float, Command]] = []
+        self._planning_with = self.planner
         start = self.track.at(0.0)
         self.simulator.set_pose(float(start.position[0]), float(start.position[1]), float(start.heading))
 
@@ -74,6 +79,8 @@ class ClosedLoop:
 
     def _cycle(self, now_s: float, period_s: float) -> Lap | None:
         """One control period: command, then let time pass and take in what arrives."""
+        if self.watch is not None:
+            self._obey(self.watch, now_s)
         command = self.loop.command(now_s, now_s)
         self.gate.receive(command, now_s, now_s, now_s)
         sent = self.gate.tick(now_s, now_s)
@@ -87,10 +94,21 @@ class ClosedLoop:
             self.recorder.truth(self.simulator.now_s, truth)
         return self.log.add_truth(self.simulator.now_s, truth)
 
+    def _obey(self, watch: Watch, now_s: float) -> None:
+        """What distrust leaves to the car, for planner and gate; a planner that takes over goes on from the plan."""
+        self.loop.fault, self.loop.speed_cap_mps = watch.fault, watch.standing.speed_cap_mps
+        self.gate.heed_trust(watch.standing.speed_cap_mps, watch.fault, now_s)
+        planner = watch.choose(self.planner)
+        if planner is not self._planning_with:
+            planner.reset(self.loop.plan)
+            self._planning_with = planner
+
     def _send(self, command: Command, now_s: float) -> None:
         self.commands.append((now_s, command))
         if self.recorder is not None:
             self.recorder.command(now_s, command)
+        if self.watch is not None:
+            self.watch.sent(now_s, command)
         steering, acceleration = command.steering_angle_rad, command.acceleration_mps2
         self.simulator.command(now_s, steering, speed=command.speed_mps, acceleration=acceleration)
         self.estimator.add_command(now_s, np.array([steering, acceleration]))
@@ -102,7 +120,7 @@ class ClosedLoop:
             return
         begun = time.perf_counter()
         try:
-            plan = self.planner.plan(problem)
+            plan = self._planning_with.plan(problem)
         except PlanningError:
             self.loop.counters["cycles without a plan"] += 1
             return
@@ -123,6 +141,8 @@ class ClosedLoop:
             self.log.add_estimate(now_s, state)
             if self.recorder is not None:
                 self.recorder.estimate(now_s, state)
+            if self.watch is not None:
+                self.watch.observe(now_s, state)
             self.loop.observe(state, now_s, now_s, now_s)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from mbrl_ros.core.errors import ModelError
-from mbrl_ros.core.trust import Evidence, Sustained, Trust, TrustLevel, TrustSettings
+from mbrl_ros.core.trust import Evidence, Sustained, TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.driven import Driven
-from mbrl_ros.evaluation.evidence import evidence
+from mbrl_ros.evaluation.judge import Judge, Standing
 from mbrl_ros.evaluation.proof import ProofSettings, compare
 from mbrl_ros.models import passport
 from mbrl_ros.models.plausibility import require_same_car
@@ -37,31 +36,6 @@ class Served:
     def id(self) -> str:
         """See `models.passport.model_id`."""
         return self.loaded.id
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far the model in force is trusted (msg/ModelTrust).
-
-    Args:
-        stamp_s: of the newest state that was judged by [s]; 0 before the first.
-        model_id: the model in force.
-        level: what the car may do.
-        speed_cap_mps: fastest speed allowed; infinite where there is no cap.
-        evidence: that was judged by last.
-        reason: why it is not trusted, or empty.
-        failures: judgements that failed so far.
-        unjudged: why the last judgement failed, or empty.
-    """
-
-    stamp_s: float
-    model_id: str
-    level: TrustLevel
-    speed_cap_mps: float
-    evidence: Evidence
-    reason: str
-    failures: int = 0
-    unjudged: str = ""
 
 
 def read(folder: Path) -> Served:
@@ -97,14 +71,15 @@ class ModelInForce:
         self.previous: Served | None = None
         self.nominal = nominal
         self._vehicle = vehicle
-        self._trust = Trust(trust, vehicle.limits.speed_mps)
-        self._judged_s = 0.0
-        self._reset_s = -math.inf
-        self._failures, self._unjudged = 0, ""
-        self.standing = self._stand()
+        self._judge = Judge(first.id, trust, vehicle.limits.speed_mps)
         self._proof = proof
         self._failing = Sustained(proof.rollback_dwell_s)
         self._lock = threading.Lock()
+
+    @property
+    def standing(self) -> Standing:
+        """How far the model in force is trusted."""
+        return self._judge.standing
 
     def find(self, model_id: str) -> Served:
         """The model ``model_id``, if it is the one in force or the nominal one; empty: the one in force.
@@ -165,10 +140,7 @@ class ModelInForce:
             Exception: it cannot be judged. That is counted, and ends in a stop where it lasts.
         """
         with self._lock:
-            found = self._found(driven)
-            self._trust.judge(found, driven.stamp_s)
-            self._judged_s, self._unjudged = driven.stamp_s, ""
-            self.standing = self._stand()
+            found = self._judge.judge(self.present.loaded, driven)
             if not self._fails(found, driven.stamp_s) or self.previous is None:
                 return ""
             self._failing.clear()
@@ -186,24 +158,8 @@ class ModelInForce:
         Raises:
             ModelError: the car drives.
         """
-        if not driven.standing:
-            raise ModelError("the car drives; trust can be reset when it stands")
         with self._lock:
-            self._reset_s = driven.stamp_s
-            self._trust.reset()
-            self.standing = self._stand()
-
-    def _found(self, driven: Driven) -> Evidence:
-        if driven.stamp_s < self._reset_s:  # time was set back
-            self._reset_s = -math.inf
-        try:
-            return evidence(self.present.loaded, driven, self._reset_s)
-        except Exception as error:
-            self._failures += 1
-            self._unjudged = f"{type(error).__name__}: {error}"
-            self._trust.fail_to_judge(self._unjudged, driven.stamp_s)
-            self.standing = self._stand()
-            raise
+            self._judge.reset(driven)
 
     def _proven(self, newcomer: Served, driven: Driven) -> str:
         settings = self._proof
@@ -224,21 +180,7 @@ class ModelInForce:
     def _install(self, served: Served) -> None:
         self.present, self.previous = served, self.present
         self._failing.clear()
-        self._trust.renew()
-        self.standing = self._stand()
-
-    def _stand(self) -> Standing:
-        trust = self._trust
-        return Standing(
-            self._judged_s,
-            self.present.id,
-            trust.level,
-            trust.speed_cap_mps,
-            trust.evidence,
-            trust.reason,
-            self._failures,
-            self._unjudged,
-        )
+        self._judge.renew(served.id)
 
     def _fails(self, found: Evidence, stamp_s: float) -> bool:
         share = self._proof.rollback_share if self._failing.begun else 1.0

@@ -25,6 +25,7 @@ from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.driven import Driven
 from mbrl_ros.evaluation.driven_paths import driven_paths
+from mbrl_ros.evaluation.judge import EVIDENCE_RATE_HZ, KEPT_BESIDES_S, STATES_PER_KEPT
 from mbrl_ros.evaluation.judging import Judging
 from mbrl_ros.evaluation.live import live_errors
 from mbrl_ros.evaluation.proof import ProofSettings
@@ -47,9 +48,6 @@ from mbrl_ros.nodes.shared.model_services import ModelServices
 from mbrl_ros.nodes.shared.path_markers import paths_message
 from mbrl_ros.nodes.shared.run import run
 
-KEPT_BESIDES_S = 10.0
-"""Driving kept besides the longest window, for horizons, delays and memories to reach into [s]."""
-
 HORIZONS_S = (0.1, 0.5, 1.0)
 """Of ~/prediction_error; the longest is that of ~/predicted_paths."""
 
@@ -68,9 +66,13 @@ class DynamicsServerSettings(Settings):
     error_window_s: float = Field(
         10.0, gt=1.0, le=120.0, description="driving that prediction errors are taken over [s]"
     )
-    states_per_kept: int = Field(5, ge=1, le=100, description="of so many states one is compared with predictions")
+    states_per_kept: int = Field(
+        STATES_PER_KEPT, ge=1, le=100, description="of so many states one is compared with predictions"
+    )
     trust_rate_hz: float = Field(10.0, ge=2.0, le=50.0, description="rate of ~/trust")
-    evidence_rate_hz: float = Field(3.0, ge=1.0, le=20.0, description="rate at which the model in force is judged")
+    evidence_rate_hz: float = Field(
+        EVIDENCE_RATE_HZ, ge=1.0, le=20.0, description="rate at which the model in force is judged"
+    )
     judging_timeout_s: float = Field(
         5.0, ge=1.0, le=60.0, description="longest that a judgement may take; beyond it ~/trust falls silent"
     )

@@ -13,8 +13,9 @@ from mbrl_ros.core.errors import ModelError
 from mbrl_ros.core.layout import STATE
 from mbrl_ros.core.trust import TrustLevel
 from mbrl_ros.evaluation.driven import Driven
+from mbrl_ros.evaluation.judge import Standing
 from mbrl_ros.evaluation.live import HorizonErrors
-from mbrl_ros.evaluation.serving import ModelInForce, Served, Standing
+from mbrl_ros.evaluation.serving import ModelInForce, Served
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.models.prediction import predict

@@ -1,0 +1,33 @@
+"""A planner on a model for a drive on simulated time, and the watch that says how far the model may be trusted."""
+
+from __future__ import annotations
+
+from mbrl_ros.core.track import Track
+from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.evaluation.watch import Watch
+from mbrl_ros.models import passport
+from mbrl_ros.models.parametric import build_for
+from mbrl_ros.models.passport import LoadedModel
+from mbrl_ros.planning.planner import Planner
+from mbrl_ros.planning.racing import racing_planner
+from mbrl_ros.planning.settings import RacingPlannerSettings
+
+
+def watched_planner(
+    settings: RacingPlannerSettings, loaded: LoadedModel, vehicle: Vehicle, track: Track, seed: int
+) -> tuple[Planner, Watch]:
+    """The planner that ``settings`` name on ``loaded``, warm, and a watch that falls back on nominal physics.
+
+    Raises:
+        ModelError: see `planning.racing.racing_planner`.
+    """
+
+    def warm(model: LoadedModel) -> Planner:
+        planner = racing_planner(settings, model, vehicle, track, seed)
+        planner.warm_up()
+        return planner
+
+    def nominal() -> Planner:
+        return warm(passport.in_memory(build_for(vehicle, "kinematic_bicycle", dt=0.02)))
+
+    return warm(loaded), Watch(loaded, vehicle.limits.speed_mps, nominal)
