@@ -16,6 +16,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from mbrl_ros.core.config import Settings
 from mbrl_ros.core.vehicle import Limits
 
+ROUNDING_S = 1e-6
+"""Two ways to compute one instant differ by less [s]."""
+
 
 class GateSettings(Settings):
     """When the gate refuses, and how it stops."""
@@ -270,8 +273,8 @@ class CommandGate:
 
     def _fresh(self, latest: Received, now_s: float, receipt_s: float) -> bool:
         """Whether ``latest`` may still act; where time was set back it is of no time that there is."""
-        oldest_s, ahead_s = self.settings.command_timeout_s, self.settings.future_tolerance_s
-        return -ahead_s <= now_s - latest.stamp_s <= oldest_s and 0.0 <= receipt_s - latest.receipt_s <= oldest_s
+        oldest_s, ahead_s = self.settings.command_timeout_s, self.settings.future_tolerance_s + ROUNDING_S
+        return -ahead_s <= now_s - latest.stamp_s <= oldest_s and -ahead_s <= receipt_s - latest.receipt_s <= oldest_s
 
     def _capped(self, command: Command) -> Command:
         """``command`` within the speed cap.

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from mbrl_ros.core.command_gate import Command
+from mbrl_ros.core.command_gate import ROUNDING_S, Command
 from mbrl_ros.core.config import Settings
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
@@ -236,8 +236,8 @@ class ControlLoop:
 
     def _fresh(self, now_s: float, receipt_s: float) -> bool:
         """Whether the newest state may be acted on; where time was set back it is of no time that there is."""
-        oldest_s, ahead_s = self.settings.state_timeout_s, self.settings.future_tolerance_s
-        return -ahead_s <= now_s - self._stamp_s <= oldest_s and 0.0 <= receipt_s - self._receipt_s <= oldest_s
+        oldest_s, ahead_s = self.settings.state_timeout_s, self.settings.future_tolerance_s + ROUNDING_S
+        return -ahead_s <= now_s - self._stamp_s <= oldest_s and -ahead_s <= receipt_s - self._receipt_s <= oldest_s
 
     def _blind(self, now_s: float) -> bool:
         """Whether the car has to stop for want of obstacles."""

@@ -219,6 +219,13 @@ def test_a_reset_accepts_earlier_stamps_again():
     assert not is_stop(cycle(subject, 1.0))
 
 
+def test_a_state_that_is_newer_than_now_by_a_rounding_is_driven_by():
+    subject = loop(future_tolerance_s=0.0)
+    cycle(subject, 100.0)
+    now_s = np.nextafter(100.0, 0.0)
+    assert not is_stop(subject.command(now_s, now_s))
+
+
 def test_a_state_from_before_time_was_set_back_is_not_driven_by_when_none_comes_after_it():
     subject = loop()
     cycle(subject, 100.0)
