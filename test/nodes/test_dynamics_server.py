@@ -15,22 +15,24 @@ from mbrl_ros.models.parametric import build_for
 pytestmark = pytest.mark.ros
 
 
-@pytest.fixture
-def server(ros_domain, tmp_path):
+@pytest.fixture(scope="module")
+def server(ros_domain_of_module, tmp_path_factory):
+    """A server that begins with the kinematic bicycle; nothing has been driven before the last test."""
     from harness import running
     from mbrl_ros.msg import ModelInfo
 
     from mbrl_ros.nodes.shared import quality
 
+    folder = tmp_path_factory.mktemp("server")
     path = config_file("vehicles", "f1tenth", ".yaml")
     vehicle = read_settings(path, Vehicle)
     for kind in ("kinematic_bicycle", "single_track"):
-        passport.save(build_for(vehicle, kind, dt=0.02), tmp_path / kind)
-    parameters = {"vehicle": path, "model": str(tmp_path / "kinematic_bicycle")}
-    with running(Graph((NodeSpec("dynamics_server", parameters),)), tmp_path / "logs") as (_, bench):
+        passport.save(build_for(vehicle, kind, dt=0.02), folder / kind)
+    parameters = {"vehicle": path, "model": str(folder / "kinematic_bicycle")}
+    with running(Graph((NodeSpec("dynamics_server", parameters),)), folder / "logs") as (_, bench):
         bench.listen("/dynamics_server/model", ModelInfo, quality.LATCHED)
         bench.spin_until(lambda: bench.count("/dynamics_server/model") > 0, 60.0, "the latched model")
-        yield bench, tmp_path
+        yield bench, folder
 
 
 def load(bench, path):
@@ -106,6 +108,15 @@ def test_swaps_to_a_valid_model_refuses_unfit_ones_and_rolls_back(server):
     assert back.info.model_id == first
 
 
+def test_adaptation_is_off_unless_there_is_a_folder_for_it(server):
+    from std_srvs.srv import Trigger
+
+    answer = server[0].call(Trigger, "/dynamics_server/adapt", Trigger.Request())
+    assert (answer.success, answer.message) == (False, "adaptation is off; set adapt.folder")
+    cancelled = server[0].call(Trigger, "/dynamics_server/cancel_adaptation", Trigger.Request())
+    assert (cancelled.success, cancelled.message) == (False, "no adaptation is under way; the last word was: off")
+
+
 def test_once_driven_only_a_model_that_proves_itself_takes_over_and_memory_is_that_of_the_driving(server):
     from harness import drive
     from mbrl_ros.msg import ModelTrust
@@ -143,15 +154,6 @@ def test_once_driven_only_a_model_that_proves_itself_takes_over_and_memory_is_th
     nominal = get(bench, bench.latest("/dynamics_server/trust").nominal_id)
     assert (nominal.success, nominal.info.kind) == (True, "kinematic_bicycle")
     assert nominal.info.model_id != get(bench).info.model_id == car.id
-
-
-def test_adaptation_is_off_unless_there_is_a_folder_for_it(server):
-    from std_srvs.srv import Trigger
-
-    answer = server[0].call(Trigger, "/dynamics_server/adapt", Trigger.Request())
-    assert (answer.success, answer.message) == (False, "adaptation is off; set adapt.folder")
-    cancelled = server[0].call(Trigger, "/dynamics_server/cancel_adaptation", Trigger.Request())
-    assert (cancelled.success, cancelled.message) == (False, "no adaptation is under way; the last word was: off")
 
 
 def quality_of(role):

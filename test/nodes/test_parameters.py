@@ -13,12 +13,14 @@ pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def bench(ros_domain, tmp_path):
+@pytest.fixture(scope="module")
+def bench(ros_domain_of_module, tmp_path_factory):
     from harness import running
 
     vehicle, track = config_file("vehicles", "f1tenth", ".yaml"), config_file("tracks", "demo", ".csv")
-    with running(Graph((NodeSpec("simulator", {"vehicle": vehicle, "track": track}),)), tmp_path) as (_, bench):
+    with running(
+        Graph((NodeSpec("simulator", {"vehicle": vehicle, "track": track}),)), tmp_path_factory.mktemp("logs")
+    ) as (_, bench):
         yield bench
 
 

@@ -10,9 +10,9 @@ from mbrl_ros.bringup.graph import Graph, NodeSpec, config_file
 pytestmark = pytest.mark.ros
 
 
-@pytest.fixture
-def estimator(ros_domain, tmp_path):
-    """The simulator at rest, and the estimator."""
+@pytest.fixture(scope="module")
+def estimator(ros_domain_of_module, tmp_path_factory):
+    """The simulator at rest, and the estimator, whose estimate is near the origin after every test."""
     from harness import running
     from mbrl_ros.msg import VehicleState
     from nav_msgs.msg import Odometry
@@ -30,7 +30,7 @@ def estimator(ros_domain, tmp_path):
             ),
         )
     )
-    with running(graph, tmp_path) as (processes, bench):
+    with running(graph, tmp_path_factory.mktemp("logs")) as (processes, bench):
         bench.listen("/state", Odometry, quality.STATE)
         bench.listen("/vehicle_state", VehicleState, quality.STATE)
         bench.spin_until(lambda: bench.count("/state") > 20, 60.0, "the estimator answers")
@@ -43,7 +43,7 @@ def covariance(message):
 
 def test_answers_at_its_own_rate_with_the_right_frames_and_a_valid_covariance(estimator):
     _, bench = estimator
-    bench.spin_for(5.0)
+    bench.spin_until(lambda: bench.count("/state") > 150, 60.0, "a second and a half of estimates")
     message = bench.latest("/state")
     stamps = [m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec for _, m in bench.received["/state"]]
     assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
