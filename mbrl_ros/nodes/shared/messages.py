@@ -17,9 +17,8 @@ from mbrl_ros.core.angles import quaternion_from_yaw, yaw_from_quaternion
 from mbrl_ros.core.command_gate import Command
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.layout import STATE, YAW, X, Y
-from mbrl_ros.core.tasks.obstacles import Obstacle
 from mbrl_ros.msg import ControlSequence as ControlSequenceMsg
-from mbrl_ros.msg import Obstacles, PlannedTrajectory, VehicleState
+from mbrl_ros.msg import PlannedTrajectory, VehicleState
 
 
 def to_seconds(stamp: Time) -> float:
@@ -68,15 +67,6 @@ def drive_message(command: Command, stamp_s: float) -> AckermannDriveStamped:
     message.drive.acceleration = command.acceleration_mps2
     message.drive.jerk = command.jerk_mps3
     return message
-
-
-def obstacles_of(message: Obstacles) -> list[Obstacle]:
-    """The obstacles in a message.
-
-    Raises:
-        ConfigError: one is not finite, or of negative size.
-    """
-    return [Obstacle(o.x, o.y, o.radius, o.yaw, o.length, o.width) for o in message.obstacles]
 
 
 def odometry_message(

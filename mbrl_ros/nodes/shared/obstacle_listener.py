@@ -7,10 +7,11 @@ import threading
 from rclpy.node import Node
 
 from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.tasks.obstacles import Obstacle
 from mbrl_ros.msg import Obstacles
 from mbrl_ros.nodes.shared import quality
 from mbrl_ros.nodes.shared.clock import NodeClock
-from mbrl_ros.nodes.shared.messages import obstacles_of, to_seconds
+from mbrl_ros.nodes.shared.messages import to_seconds
 from mbrl_ros.planning.control_loop import ControlLoop
 
 
@@ -36,7 +37,16 @@ class ObstacleListener:
                 self._loop.seen.refuse(f"in frame '{message.header.frame_id}'")
                 return
             try:
-                self._loop.seen.observe(obstacles_of(message), to_seconds(message.header.stamp), self._clock.now_s())
+                self._loop.seen.observe(_obstacles_of(message), to_seconds(message.header.stamp), self._clock.now_s())
             except ConfigError as error:
                 self._loop.seen.refuse("refused")
                 self._node.get_logger().error(str(error), throttle_duration_sec=1.0)
+
+
+def _obstacles_of(message: Obstacles) -> list[Obstacle]:
+    """The obstacles in a message.
+
+    Raises:
+        ConfigError: one is not finite, or of negative size.
+    """
+    return [Obstacle(o.x, o.y, o.radius, o.yaw, o.length, o.width) for o in message.obstacles]
