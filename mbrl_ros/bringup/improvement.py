@@ -22,7 +22,7 @@ from mbrl_ros.core.recording import Drive
 from mbrl_ros.data.doctor import examine
 from mbrl_ros.evaluation.comparison import compare
 from mbrl_ros.evaluation.fitting import training_bag, training_parts
-from mbrl_ros.learning.adaptation import adapt
+from mbrl_ros.learning.adaptation import AdaptationSettings, adapt
 from mbrl_ros.learning.training import Progress
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build_for
@@ -36,6 +36,10 @@ NO_CLEARER = 0.5
 
 AFTER_EXIT = 0.85
 """Share of the limit that is left after a drive that left the track."""
+
+FORGETTING = 10.0
+"""Share by which the error at full grip may grow in an adaptation: the road has changed and stays so, and a model
+without memory cannot be right on both. That of before is kept in its folder."""
 
 Stage = Literal["learn", "adapt", "drive"]
 """What follows a drive: ``learn`` trains on every recording so far, ``adapt`` adapts to lost grip, ``drive`` ends."""
@@ -226,7 +230,7 @@ class Improvement:
         folder = self.folder / f"model_{number}"
         new = training_parts([self._driven(number)], HELD_OUT)
         old = training_parts([self._driven(k) for k in range(number)], HELD_OUT)
-        adapted = adapt(model, new, old)
+        adapted = adapt(model, new, old, AdaptationSettings(forgetting=FORGETTING, seed=self.course.seed))
         bags = (*adapted.provenance.bags, *(training_bag(part) for part in new))
         passport.save(adapted.model, folder, replace(adapted.provenance, bags=bags, split=HELD_OUT))
         return passport.load(folder)

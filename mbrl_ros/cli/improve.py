@@ -36,15 +36,17 @@ _NAMES = tuple(arm.name for arm in ARMS)
 
 def improve(
     out: Annotated[Path, typer.Option(help="folder of all artefacts; goes on with what is there", show_default=False)],
-    track: Annotated[str, typer.Option(help="name in config/tracks or path")] = "demo",
-    vehicle: Annotated[str, typer.Option(help="name in config/vehicles or path")] = "f1tenth",
-    planner: Annotated[str, typer.Option(help="name in config/planners or path")] = "mppi_f1tenth_grip",
-    plant: Annotated[str, typer.Option(help="single_track_drift or multi_body; empty: as the vehicle says")] = "",
+    track: Annotated[str, typer.Option(help="name in config/tracks or path")] = "full_size_short",
+    vehicle: Annotated[str, typer.Option(help="name in config/vehicles or path")] = "bmw_320i",
+    planner: Annotated[str, typer.Option(help="name in config/planners or path")] = "mppi_full_size_grip",
+    plant: Annotated[
+        str, typer.Option(help="single_track_drift or multi_body; empty: as the vehicle says")
+    ] = "multi_body",
     arm: Annotated[list[str] | None, typer.Option(help=f"{', '.join(_NAMES)}; may be repeated; by default all")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="drives that are learned from")] = 3,
     recoveries: Annotated[int, typer.Option(min=0, help="drives after the grip dropped that are adapted to")] = 2,
     drop: Annotated[float, typer.Option(min=0.1, max=1.0, help="what is left of the grip then, as a share")] = 0.7,
-    laps: Annotated[int, typer.Option(min=1, help="laps per drive")] = 3,
+    laps: Annotated[int, typer.Option(min=1, help="laps per drive")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="of sensors, sampling and training")] = 0,
     minutes: Annotated[float, typer.Option(min=0.0, help="wall time after which no further round begins")] = 60.0,
     json_file: JsonFile = None,
@@ -57,12 +59,15 @@ def improve(
     second ahead must end within half the margin that the planner keeps from the edges, and a car that came nearer to an
     edge than that drives no harder. Then the grip drops, and the models are adapted between drives, not trained anew.
 
+    Without options a full-size car is driven that is simulated with suspension and load transfer, on a short track.
     All in one process on simulated time: the same seed gives the same drives. Stopped, the same command goes on with
     the round that it was at. Recordings, models and figures stay in --out, with a picture improvement.png.
 
     Exit status: 0 when every drive completed its laps, 1 when one did not, or --minutes were over before the end.
 
     Example: mbrl improve --out runs/improve --seed 0 --json runs/improve.json
+    Example: mbrl improve --out runs/small --vehicle f1tenth --plant single_track_drift --planner mppi_f1tenth_grip
+    --track demo
     """
     torch.set_num_threads(1)
     if unknown := set(arm or ()) - set(_NAMES):

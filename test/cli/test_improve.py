@@ -58,10 +58,13 @@ def scripted(course, model, limit_mps2, friction, bag, number):
 DRIVES: list[tuple[str, float, float]] = []
 
 
+SMALL = ["--vehicle", "f1tenth", "--plant", "single_track_drift", "--planner", "mppi_f1tenth_grip", "--track", "demo"]
+
+
 def improve(folder, *options, rounds=2, recoveries=1):
     arguments = ["improve", "--out", str(folder), "--arm", "kinematic", "--laps", "1", "--rounds", str(rounds)]
     arguments += ["--recoveries", str(recoveries), "--json", str(folder) + ".json"]
-    return CliRunner().invoke(app, [*arguments, *options])
+    return CliRunner().invoke(app, [*arguments, *SMALL, *options])
 
 
 @pytest.fixture
@@ -78,6 +81,7 @@ def test_learns_earns_its_limits_recovers_and_goes_on_where_it_was(tmp_path, scr
     assert [done["friction"] for done in rounds] == [1.0, 1.0, 0.7, 0.7]
     assert rounds[1]["error_m"] < 0.5 * rounds[0]["error_m"]  # on drives that neither model had seen
     assert rounds[0]["accepted"]
+    assert rounds[3]["error_m"] < 0.7 * rounds[2]["error_m"]  # the grip has changed for good, and so has the model
     adapted = passport.load(tmp_path / "runs" / "kinematic" / "model_2").passport
     assert f"adapted from {rounds[2]['model']}" in adapted.notes
     assert [bag.source.rpartition("/")[2] for bag in adapted.bags] == ["drive_0", "drive_1", "drive_2"]
