@@ -50,7 +50,7 @@ class Bench:
         while time.monotonic() < deadline:
             self._executor.spin_once(timeout_sec=max(deadline - time.monotonic(), 0.0))
 
-    def call(self, kind: Any, name: str, request: Any, timeout_s: float = 20.0) -> Any:
+    def call(self, kind: Any, name: str, request: Any, timeout_s: float = 60.0) -> Any:
         """Call a service and wait for its answer.
 
         A busy server may not have discovered the client's reader yet, and answer into the void: it is asked once more.
@@ -69,6 +69,14 @@ class Bench:
 
         self.spin_until(answered, timeout_s, f"answer of {name}")
         return next(future.result() for future in futures if future.done())
+
+    @contextmanager
+    def saying(self, publisher: Any, message: Any, every_s: float) -> Iterator[None]:
+        """Publish now and again: the first is lost where a listener is known here, but does not know of it yet."""
+        publisher.publish(message)
+        timer = self.node.create_timer(every_s, lambda: publisher.publish(message))
+        yield
+        self.node.destroy_timer(timer)
 
     def latest(self, topic: str) -> Any:
         """The newest message of ``topic``."""
@@ -161,7 +169,7 @@ def drive(bench: Bench, scripted: Any, seconds: float, speed: float) -> None:
             bench.node.create_publisher(AckermannDriveStamped, "/drive", quality.STATE),
         )
         for publisher in bench.driving:
-            bench.spin_until(lambda p=publisher: p.get_subscription_count() > 0, 20.0, "the server listens")
+            bench.spin_until(lambda p=publisher: p.get_subscription_count() > 0, 60.0, "the server listens")
     states, sent = bench.driving
     for _ in range(round(seconds / scripted.period_s)):
         scripted.drive(scripted.period_s, speed)

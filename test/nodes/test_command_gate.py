@@ -38,7 +38,7 @@ def test_on_a_clock_that_stands_it_still_stops_several_times_with_stamps_of_thei
         bench.spin_until(braking, 60.0, "the gate brakes before any command")
         before = len(heard)
         processes.stop()
-        bench.spin_until(lambda: len(heard) >= before + 5, 10.0, "several stops")
+        bench.spin_until(lambda: len(heard) >= before + 5, 60.0, "several stops")
     stamps = [to_seconds(message.header.stamp) for message in heard]
     assert stamps == sorted(set(stamps))
     assert stamps[-1] == pytest.approx(now_s, abs=0.001)
@@ -155,8 +155,8 @@ def test_estop_brakes_within_a_cycle_and_is_latched(gate, way):
     profile = quality.SENSOR if way == "best-effort topic" else quality.STATE
     publisher = gate.bench.node.create_publisher(Bool, "/estop", profile)
     client = gate.bench.node.create_client(Trigger, "/command_gate/estop")
-    gate.bench.spin_until(lambda: publisher.get_subscription_count() > 0, 10.0, "the gate hears /estop")
-    gate.bench.spin_until(client.service_is_ready, 10.0, "e-stop service")
+    gate.bench.spin_until(lambda: publisher.get_subscription_count() > 0, 60.0, "the gate hears /estop")
+    gate.bench.spin_until(client.service_is_ready, 60.0, "e-stop service")
     gate.get_driving()
     if way != "service":
         press = lambda: publisher.publish(Bool(data=True))  # noqa: E731

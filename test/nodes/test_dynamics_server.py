@@ -94,7 +94,7 @@ def test_swaps_to_a_valid_model_refuses_unfit_ones_and_rolls_back(server):
     swapped = load(bench, folder / "single_track")
     assert swapped.success
     assert swapped.info.kind == "single_track"
-    bench.spin_until(lambda: bench.latest("/dynamics_server/model").kind == "single_track", 5.0, "announced")
+    bench.spin_until(lambda: bench.latest("/dynamics_server/model").kind == "single_track", 60.0, "announced")
 
     for kind in UNFIT:
         path, words = unfit(kind, folder)

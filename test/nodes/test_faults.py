@@ -2,6 +2,7 @@
 
 import math
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,9 @@ def test_the_car_brakes_at_each_disturbance_of_a_drive_and_drives_on_after_it(dr
     driving.wait_for_speed(2.0)
 
     estop = node.create_publisher(Bool, "/estop", 10)
-    bench.spin_until(lambda: estop.get_subscription_count() > 0, 10.0, "the gate hears /estop")
-    driving.assert_brakes(lambda: estop.publish(Bool(data=True)))
+    bench.spin_until(lambda: estop.get_subscription_count() > 0, 60.0, "the gate hears /estop")
+    with ExitStack() as pressed:
+        driving.assert_brakes(lambda: pressed.enter_context(bench.saying(estop, Bool(data=True), every_s=0.1)))
     assert bench.call(Trigger, "/command_gate/reset_estop", Trigger.Request()).success
     driving.wait_for_speed(2.0)
 
@@ -80,7 +82,7 @@ def test_the_car_brakes_at_each_disturbance_of_a_drive_and_drives_on_after_it(dr
     wild.drive.acceleration = math.nan
 
     def intrude():
-        bench.spin_until(lambda: intruder.get_subscription_count() > 0, 10.0, "the gate hears the intruder")
+        bench.spin_until(lambda: intruder.get_subscription_count() > 0, 60.0, "the gate hears the intruder")
         intruder.publish(wild)
 
     driving.assert_brakes(intrude)
