@@ -33,7 +33,7 @@ def test_drives_a_lap_records_it_and_leaves_nothing_behind(ros_domain, tmp_path)
     generate_track(1, SMALL).to_csv(track)
     command = [
         sys.executable, "-m", "mbrl_ros.cli.main", "drive", "--track", str(track), "--laps", "1", "--timeout-s", "340",
-        "--real-time-factor", "0.3",
+        "--wait-for-plans-s", "0.1",
         "--record", str(tmp_path / "bag"), "--json", str(tmp_path / "figures.json"),
         "--log-folder", str(tmp_path / "logs"),
     ]  # fmt: skip
