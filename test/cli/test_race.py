@@ -21,6 +21,7 @@ def race(folder, *arguments, planner="mppi_f1tenth"):
     """Result and figures of a race whose planner is small enough to be evaluated without compiling."""
     settings = yaml.safe_load(Path(config_file("planners", planner, ".yaml")).read_text())
     settings["mppi"] |= {"rollouts": 128, "horizon": 25, "dt_s": 0.08, "backend": "eager"}
+    settings["loop"]["control_rate_hz"] = 25.0
     few, figures = folder / "few.yaml", folder / "new" / "figures.json"
     few.write_text(yaml.safe_dump(settings))
     result = CliRunner().invoke(app, ["race", "--planner", str(few), "--json", str(figures), *arguments])
