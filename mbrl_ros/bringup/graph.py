@@ -81,7 +81,7 @@ class SimulationOptions(DriveOptions):
     plant: str = option("", "plant model: single_track_drift or multi_body; empty: as the vehicle's file says")
     real_time_factor: float = option(1.0, "simulated seconds per second")
     wait_for_plans_s: float = option(
-        0.0, "simulated time waits for plans and commands older than this, however busy the machine; 0: never"
+        0.0, "simulated time waits for states, plans and commands older than this, however busy the machine; 0: never"
     )
 
 

@@ -15,7 +15,7 @@ from mbrl_ros.bringup.graph import SimulationOptions, config_file
 from mbrl_ros.bringup.newcomer import HELD_OUT, proven, read_for, recipe_for, trained
 from mbrl_ros.cli import demo_report
 from mbrl_ros.cli.demo_report import Run
-from mbrl_ros.cli.drive import Outcome, run_drive
+from mbrl_ros.cli.drive import Outcome, run_drive, slowest_pace
 from mbrl_ros.cli.figures import JsonFile, write_figures
 from mbrl_ros.cli.fit import fit_with_progress
 from mbrl_ros.cli.train import training_bars
@@ -54,10 +54,7 @@ LONGEST_DRIVE_S = 240.0
 """Of simulated time: three laps at walking pace."""
 
 WAIT_FOR_PLANS_S = 0.06
-"""Age of plan and command at which simulated time waits: those of a machine that keeps up are hardly ever older."""
-
-SLOWEST_PACE = 0.2
-"""Of simulated time that waits: a machine that takes longer for `LONGEST_DRIVE_S` is given up on."""
+"""Age of state, plan or command at which simulated time waits: hardly ever reached by a machine that keeps up."""
 
 SECOND_TRY = 0.5
 """Pace of a drive that is driven again, as a share of the first."""
@@ -199,8 +196,7 @@ def _drive(
 
 
 def _driven(console: Console, options: SimulationOptions, laps: int, bag: Path, logs: Path) -> Outcome:
-    longest_s = LONGEST_DRIVE_S / min(options.real_time_factor, 1.0) / SLOWEST_PACE
-    outcome = run_drive(options, laps, longest_s, bag, logs, console)
+    outcome = run_drive(options, laps, LONGEST_DRIVE_S / slowest_pace(options), bag, logs, console)
     if outcome.pace < 0.95 * options.real_time_factor:
         waited = f"simulated time waited for plans: {outcome.pace:.2f} simulated seconds per second"
         console.print(f"this machine does not keep up, so {waited}", highlight=False, soft_wrap=True)

@@ -44,6 +44,9 @@ _REFRESH_S = 0.1
 STARTUP_S = 120.0
 """Longest that the nodes may take to come up before the first plan [s, wall time]."""
 
+SLOWEST_PACE = 0.2
+"""Of simulated time that waits for plans, as a share of what is wanted: a slower machine is given up on."""
+
 REFUSED = 2
 """Exit status of a node that was given something wrong."""
 
@@ -137,7 +140,7 @@ def run_drive(
     log = DriveLog(Track.from_csv(config_file("tracks", options.track, ".csv")), car.width_m)
     monitor_of: type[DriveMonitor] = imported("mbrl_ros.cli.drive_monitor").DriveMonitor
     started_s = time.monotonic()
-    stall, patience_s = Stall(), patience_s / min(options.real_time_factor, 1.0)
+    stall, patience_s = Stall(), patience_s / slowest_pace(options)
     pace = Pace()
     failure, lost = "", False
     writer = BagWriter(record, about={TRACK: lasting_name(options.track)}) if record is not None else None
@@ -176,6 +179,11 @@ def _why_stalled(still_s: float, monitor: DriveMonitor, log_folder: Path) -> str
     said = monitor.latest.doubts or {name: message for name, (message, _) in monitor.latest.diagnostics.items()}
     heard = "; ".join(f"{name}: {message}" for name, message in sorted(said.items())) or "no node was heard"
     return f"the car has got nowhere for {still_s:.0f} s ({heard}); node output in {log_folder}"
+
+
+def slowest_pace(options: SimulationOptions) -> float:
+    """Simulated seconds per second, at least, of a drive that is all right."""
+    return min(options.real_time_factor, 1.0) * (SLOWEST_PACE if options.wait_for_plans_s else 1.0)
 
 
 def summary_table(summary: DriveSummary) -> Table:

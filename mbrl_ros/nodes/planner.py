@@ -76,6 +76,7 @@ class PlannerNode:
         self.active = False
         self._planning_with: Planner | None = None
         self._problem: Problem | None = None
+        self._wants_state = False
         self._lock = threading.Lock()
         self._solver = Worker("solver", self._solve)
         self._last_now_s = 0.0
@@ -126,6 +127,7 @@ class PlannerNode:
     def _begin_anew(self) -> None:
         self.loop.reset()
         self._planning_with = self._problem = None
+        self._wants_state = False
 
     def _make(self, loaded: LoadedModel, kind: str) -> Planner:
         planner = racing_planner(self._settings_of[kind], loaded, self.vehicle, self.track, self.settings.seed)
@@ -151,6 +153,8 @@ class PlannerNode:
                 self.loop.observe(state_of(message), to_seconds(message.header.stamp), now_s, self.clock.receipt_s())
             else:
                 self.loop.counters[f"state in frame '{message.header.frame_id}'"] += 1
+        if self._wants_state:
+            self._solver.wake()
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
         stamp_s, sent = to_seconds(message.header.stamp), [message.drive.steering_angle, message.drive.acceleration]
@@ -176,6 +180,8 @@ class PlannerNode:
         with self._lock:
             problem = self.loop.problem()
             self._problem = problem or self._problem
+            # A late state is not left to the next tick, which may itself be waiting for a plan.
+            self._wants_state = problem is None and self._problem is not None
         # There may be none yet: what was built before the first state is rehearsed from it now.
         planner = self.source.planner()
         if planner is None or problem is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from ackermann_msgs.msg import AckermannDriveStamped
@@ -18,7 +20,7 @@ from mbrl_ros.core.config import Settings, read_settings
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
-from mbrl_ros.msg import PlannerStatus
+from mbrl_ros.msg import PlannerStatus, VehicleState
 from mbrl_ros.nodes.shared import diagnostics, parameters, quality
 from mbrl_ros.nodes.shared.messages import odometry_message, quaternion_of, to_seconds, to_stamp, yaw_of
 from mbrl_ros.nodes.shared.run import run
@@ -42,7 +44,7 @@ class SimulatorSettings(Settings):
         0.0,
         ge=0.0,
         le=10.0,
-        description="simulated time waits while the newest plan or command is older than this [s]; 0: it never waits",
+        description="simulated time waits while the newest state, plan or command is older than this [s]; 0: never",
     )
     tick_rate_hz: float = Field(100.0, ge=50.0, le=1000.0, description="rate of steps and /clock, in simulated time")
     truth_rate_hz: float = Field(50.0, ge=1.0, le=1000.0, description="rate of /ground_truth in simulated time")
@@ -52,8 +54,9 @@ class SimulatorSettings(Settings):
 
 
 class SimulatorNode:
-    """Subscribes ``/drive`` and ``/initialpose``, and ``/planner/status`` where plans are waited for; publishes
-    ``/clock``, ``/ground_truth``, ``/imu/data``, ``/wheel_odom``, ``/drive_feedback`` and ``/pose_fix``."""
+    """Subscribes ``/drive`` and ``/initialpose``, and ``/vehicle_state`` and ``/planner/status`` where plans are waited
+    for; publishes ``/clock``, ``/ground_truth``, ``/imu/data``, ``/wheel_odom``, ``/drive_feedback`` and ``/pose_fix``.
+    """
 
     def __init__(self) -> None:
         self.node = Node("simulator")
@@ -84,7 +87,9 @@ class SimulatorNode:
         }
         self.node.create_subscription(AckermannDriveStamped, "/drive", self._on_drive, quality.STATE)
         if self.settings.wait_for_plans_s:
-            self.node.create_subscription(PlannerStatus, "/planner/status", self._on_status, quality.STATE)
+            # States, too, for before there are plans: an estimator that falls behind never gives the first of them.
+            for kind, topic in ((VehicleState, "/vehicle_state"), (PlannerStatus, "/planner/status")):
+                self.node.create_subscription(kind, topic, self._answered(topic), quality.STATE)
         self.node.create_subscription(PoseWithCovarianceStamped, "/initialpose", self._on_initial_pose, quality.STATE)
         self._diagnostics = diagnostics.Diagnostics(self.node, "plant", self._report)
         self._tick_s = 1.0 / self.settings.tick_rate_hz
@@ -177,7 +182,7 @@ class SimulatorNode:
 
     def _on_drive(self, message: AckermannDriveStamped) -> None:
         drive, stamp_s = message.drive, to_seconds(message.header.stamp)
-        self._pace.answered("command", stamp_s)
+        self._pace.answered("/drive", stamp_s)
         refusal = self.simulator.command(
             stamp_s,
             drive.steering_angle,
@@ -187,8 +192,8 @@ class SimulatorNode:
         if refusal:
             self.node.get_logger().warning(f"command refused: {refusal}", throttle_duration_sec=1.0)
 
-    def _on_status(self, message: PlannerStatus) -> None:
-        self._pace.answered("plan", to_seconds(message.header.stamp))
+    def _answered(self, topic: str) -> Callable[[Any], None]:
+        return lambda message: self._pace.answered(topic, to_seconds(message.header.stamp))
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
         pose = message.pose.pose
