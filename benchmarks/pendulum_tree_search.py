@@ -22,6 +22,12 @@ from mbrl_ros.core.files import write_whole
 from mbrl_ros.learning.tree_search import Algorithm, Round, TreeSearchSettings, evaluate, train
 from mbrl_ros.simulation.pendulum import Pendulum
 
+# A latent model is learned by three errors of different size; they weigh about the same here.
+SETTINGS: dict[Algorithm, dict[str, float]] = {
+    "alphazero": {},
+    "muzero": {"batch": 128, "value_weight": 0.25, "consistency_weight": 2.0, "gradient_norm": 10.0},
+}
+
 
 def main() -> None:
     """Train and score, seed after seed."""
@@ -37,7 +43,9 @@ def main() -> None:
     title = f"Pendulum-v1 by {arguments.algorithm}, 45 episodes"
     table = Table("seed", "last 10 episodes, mean", "scored, mean", "std", "worst", "training, s", title=title)
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-        settings = TreeSearchSettings(algorithm=arguments.algorithm, reuse=arguments.reuse, seed=seed)
+        settings = TreeSearchSettings.model_validate(
+            {**SETTINGS[arguments.algorithm], "algorithm": arguments.algorithm, "reuse": arguments.reuse, "seed": seed}
+        )
         seen: list[Round] = []
         begun = time.monotonic()
         with console.status(f"seed {seed}") as status:

@@ -133,9 +133,9 @@ def test_each_step_passes_half_of_the_gradient_and_all_weigh_as_much_as_the_begi
             reward_loss = 0.0
             if k:
                 embedding, reward, _ = inner.follow(embedding, windows.raw[k - 1])
-                reward_loss = (reward - windows.reward[k - 1]).square()
+                reward_loss = SMALL.reward_weight * (reward - windows.reward[k - 1]).square()
             known = inner.judge(embedding)
-            value_loss = (known.value - windows.target[k]).square()
+            value_loss = SMALL.value_weight * (known.value - windows.target[k]).square()
             cross_entropy = -(windows.shares[k] * known.log_density(windows.candidates[k])).sum(dim=1)
             entropy = SMALL.entropy_weight * known.log_std[:, 0]
             found.append((reward_loss + value_loss + cross_entropy - entropy).mean())
@@ -218,8 +218,9 @@ def test_a_latent_model_learns_what_is_earned_and_to_go_to_the_middle():
         simulations=12,
         candidates=6,
         hidden=32,
-        updates=12,
+        updates=8,
         unroll_steps=3,
+        value_weight=0.25,
         learning_rate=3e-3,
         gradient_norm=10.0,
         consistency_weight=1.0,
@@ -232,8 +233,8 @@ def test_a_latent_model_learns_what_is_earned_and_to_go_to_the_middle():
     with torch.no_grad():
         (wrong, gap), (wrong_way, gap_there) = imagined(model), imagined(model, sign=-1.0)
         assert wrong < 0.5 * imagined(untrained)[0]
-    assert wrong < 0.5 * wrong_way  # it is the actions that lead there
-    assert gap < 0.5 * gap_there
+    assert wrong < 0.4 * wrong_way  # it is the actions that lead there
+    assert gap < 0.4 * gap_there
 
 
 @pytest.mark.parametrize("algorithm", ["alphazero", "muzero"])

@@ -30,7 +30,7 @@ def loss(model: SearchModel, windows: Experience, settings: TreeSearchSettings) 
         embedding, reward, _ = model.follow(halved(embedding), windows.raw[k - 1])
         missed = reward - alive * windows.reward[k - 1]
         alive = alive * windows.goes_on[k - 1]
-        step = missed.square().mean() + _judged(model, embedding, windows, k, alive, settings)
+        step = settings.reward_weight * missed.square().mean() + _judged(model, embedding, windows, k, alive, settings)
         if settings.consistency_weight > 0:
             with torch.no_grad():
                 observed = model.begin(windows.state[k])
@@ -58,4 +58,4 @@ def _judged(
     value = (known.value - alive * windows.target[k]).square()
     imitation = -(windows.shares[k] * known.log_density(windows.candidates[k])).sum(dim=1)
     certainty = -settings.entropy_weight * known.log_std.mean(dim=-1)
-    return (value + alive * (imitation + certainty)).mean()
+    return (settings.value_weight * value + alive * (imitation + certainty)).mean()

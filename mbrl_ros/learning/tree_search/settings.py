@@ -28,7 +28,11 @@ class TreeSearchSettings(Settings):
     updates: PositiveInt = Field(default=4, description="gradient steps per step of a round")
     batch: PositiveInt = Field(default=256, description="decisions per gradient step")
     bootstrap_steps: PositiveInt = Field(default=5, description="rewards before the value is counted on")
+    value_weight: PositiveFloat = Field(default=1.0, description="of the values' squared error")
     unroll_steps: PositiveInt = Field(default=5, description="of the latent model in the loss (muzero)")
+    reward_weight: PositiveFloat = Field(
+        default=20.0, description="of the rewards' squared error, which is small beside that of values (muzero)"
+    )
     consistency_weight: NonNegativeFloat = Field(
         default=0.0, description="of the distance between latents that were predicted and observed (muzero)"
     )
