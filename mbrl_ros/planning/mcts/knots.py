@@ -10,13 +10,17 @@ goes elsewhere ("virtual loss", Chaslot et al. 2008); a leaf that was selected i
 candidates of all leaves are evaluated together, each by the cost of the whole sequence that it begins and its base
 ends: the simulation of Monte Carlo tree search, where nothing is drawn. Since nothing is, Q is the best return below
 an edge, not the mean, in the task's units, and no leaf is expanded twice.
+
+A search may go on in the tree of an earlier one, from the root or from below the knot that was passed. Visits are kept;
+costs are of a horizon that recedes and of a car that is not quite where it was expected, so the nodes that were visited
+most are evaluated anew, in the first round, and what hung below the others is cut off.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +59,35 @@ class KnotTree:
 
 
 @dataclass(frozen=True)
+class Grown:
+    """A tree and what was searched of it; a search that goes on in it changes it.
+
+    Args:
+        tree: what can be chosen.
+        root: where choices begin.
+    """
+
+    tree: KnotTree
+    root: _Node
+
+    def below(self, slot: int) -> Grown | None:
+        """What there is below the root's candidate ``slot``, a knot further on: the last knots are held for one more.
+
+        None where nothing was searched there.
+        """
+        root, bases = self.root.children[slot], self.tree.bases
+        if root is None:
+            return None
+        root.parent, waiting = None, [root]
+        while waiting:
+            node = waiting.pop()
+            node.prefix = node.prefix[1:]
+            node.sequences = np.concatenate([node.sequences[:, 1:], node.sequences[:, -1:]], axis=1)
+            waiting += [child for child in node.children if child is not None]
+        return Grown(replace(self.tree, bases=np.concatenate([bases[:, 1:], bases[:, -1:]], axis=1)), root)
+
+
+@dataclass(frozen=True)
 class Found:
     """What a search came across.
 
@@ -65,6 +98,8 @@ class Found:
         choice: which of them the cheapest sequence begins with.
         depth: of the deepest candidates that were evaluated, in edges from the root.
         rounds: that there were.
+        kept: nodes below the root that an earlier search had expanded.
+        grown: what a later search may go on in.
     """
 
     knots: np.ndarray
@@ -73,6 +108,8 @@ class Found:
     choice: int
     depth: int
     rounds: int
+    kept: int
+    grown: Grown
 
     @property
     def best(self) -> int:
@@ -97,22 +134,29 @@ class _Node:
         return len(self.prefix)
 
 
-def search_knots(tree: KnotTree, evaluate: Evaluate, rounds: int, leaves: int, exploration: float) -> Found:
-    """The sequences found in ``rounds`` rounds, of which the first expands the root and the others ``leaves`` each.
+def begun(tree: KnotTree) -> Grown:
+    """``tree``, of which nothing was searched."""
+    nothing = tree.bases[0, :0]
+    return Grown(tree, _Node(nothing, 0, tree.candidates(nothing, 0), None, 0))
+
+
+def search_knots(grown: Grown, evaluate: Evaluate, rounds: int, leaves: int, exploration: float) -> Found:
+    """The sequences found in ``rounds`` rounds: the first looks at what there is of the tree, the others expand more.
 
     A search ends early where there is nothing left to expand.
 
     Args:
-        tree: what can be chosen.
+        grown: what can be chosen, and what was searched of it; see `begun`.
         evaluate: what it costs.
         rounds: batches to evaluate.
-        leaves: to expand per batch, at most.
+        leaves: to expand per batch, at most; so many nodes are kept, too.
         exploration: c, in units of cost.
     """
-    root = _Node(tree.bases[0, :0], 0, tree.candidates(tree.bases[0, :0], 0), None, 0)
+    tree, root = grown.tree, grown.root
+    standing = _most_visited(root, leaves)
     evaluated, costs = [], []
     for number in range(rounds):
-        fresh = _selected(root, tree, leaves, exploration) if number else [root]
+        fresh = _selected(root, tree, leaves, exploration) if number else standing
         if not fresh:
             break
         batch = np.concatenate([node.sequences for node in fresh])
@@ -121,9 +165,34 @@ def search_knots(tree: KnotTree, evaluate: Evaluate, rounds: int, leaves: int, e
         costs.append(found)
         for node, returns in zip(fresh, (-found).reshape(len(fresh), -1).tolist(), strict=True):
             _settle(node, returns, tree.depth)
-    knots = np.concatenate(evaluated)
-    choice = root.best.index(max(root.best))
-    return Found(knots, np.concatenate(costs), root.visits, choice, _deepest(root), len(costs))
+    return Found(
+        np.concatenate(evaluated),
+        np.concatenate(costs),
+        list(root.visits),
+        root.best.index(max(root.best)),
+        _deepest(root),
+        len(costs),
+        len(standing) - 1,
+        grown,
+    )
+
+
+def _most_visited(root: _Node, count: int) -> list[_Node]:
+    """Up to ``count`` nodes, parents before their children; all others are cut off."""
+    nodes = [root]
+    for node in nodes:
+        nodes += [child for child in node.children if child is not None]
+    # A parent was visited once more than its children together, so it is among them where a child is.
+    nodes[1:] = sorted(nodes[1:], key=_visited, reverse=True)
+    left = set(nodes[:count])
+    for node in left:
+        node.children = [child if child in left else None for child in node.children]
+    return nodes[:count]
+
+
+def _visited(node: _Node) -> int:
+    """How often a search went to ``node``, which is not the root."""
+    return node.parent.visits[node.slot] if node.parent is not None else 0
 
 
 def _selected(root: _Node, tree: KnotTree, leaves: int, exploration: float) -> list[_Node]:
@@ -162,7 +231,10 @@ def _settle(node: _Node, returns: list[float], depth: int) -> None:
     """Make an evaluated node part of the tree: its candidates' returns, and the best of them on the way to the root."""
     node.best = [value if math.isfinite(value) else -math.inf for value in returns]
     expandable = node.depth + 1 < depth
-    node.open = [expandable and value > -math.inf for value in node.best]
+    node.open = [
+        expandable and value > -math.inf and child is None
+        for value, child in zip(node.best, node.children, strict=True)
+    ]
     best, opened = max(node.best), any(node.open)
     below, above = node, node.parent
     while above is not None:

@@ -12,8 +12,9 @@ from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import stepped
+from mbrl_ros.planning.mcts.course import Course
 from mbrl_ros.planning.mcts.guided import GuidedModel, GuidedTask
-from mbrl_ros.planning.mcts.knots import Found, KnotTree, search_knots
+from mbrl_ros.planning.mcts.knots import Found, Grown, KnotTree, begun, search_knots
 from mbrl_ros.planning.mcts.planner_settings import MCTSSettings
 from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.rollouts import Backend, Rollouts
@@ -29,6 +30,10 @@ class MCTSPlanner:
     law closes the loop inside of a rollout: coarse moves are enough, and a leaf's value is what follows under the last
     plan or under the law alone, to the horizon's end. Planning again and again refines the offsets. Nothing is drawn:
     the same inputs give the same plans to the bit on a CPU.
+
+    Where a search found nothing better than the last plan, the next one would look at the same sequences again. With
+    ``settings.reuse`` it goes on in the same tree instead, whose knots stay at their times, and from half an edge
+    before the first knot on, below that knot.
 
     Args:
         model: torch module, one step of ``settings.dt_s``.
@@ -57,10 +62,8 @@ class MCTSPlanner:
         self._low, self._high = (bound.double().numpy() for bound in guided.bounds())
         drive = [(a, b) for a in settings.steering_moves_rad for b in settings.acceleration_moves_mps2]
         self._moves, self._stay = np.array(drive, dtype=float), drive.index((0.0, 0.0))
-        steps = np.arange(settings.horizon) + 0.5
-        knots = settings.knot_steps * np.arange(settings.knots + 1)
-        self._linear = np.stack([np.interp(steps, knots, one) for one in np.eye(len(knots))], axis=1)
-        self._last: tuple[torch.Tensor, np.ndarray, Found] | None = None
+        self._edge_s = settings.dt_s * settings.knot_steps
+        self._last: tuple[torch.Tensor, Course, Found] | None = None
         self.reset()
 
     @property
@@ -80,6 +83,7 @@ class MCTSPlanner:
 
     def reset(self, plan: ControlSequence | None = None) -> None:
         """Forget the previous plan, or go on from another planner's: its commands, less the law's along its states."""
+        self._standing: tuple[float, Grown] | None = None
         self._knots_s: np.ndarray = np.zeros(1)
         self._offsets: np.ndarray = np.zeros((1, len(self._low)))
         if plan is None or plan.states is None:
@@ -109,31 +113,34 @@ class MCTSPlanner:
         """States [N, H + 1, 8] and costs [N] of up to ``count`` of the last search, evenly spread in rank."""
         if self._last is None:
             raise PlanningError("there are no candidates before the first plan")
-        start, first, found = self._last
+        start, course, found = self._last
         ranked = np.argsort(found.costs, kind="stable")[: np.isfinite(found.costs).sum()]
         chosen = ranked[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
         with torch.inference_mode(), threads(self.settings.threads):
-            states = self.rollouts.trace(start, self._steps(found.knots[chosen], first)).states
+            states = self.rollouts.trace(start, course.offsets(found.knots[chosen])).states
         return self._car(states), found.costs[chosen]
 
     def _plan(self, problem: Problem) -> ControlSequence:
         settings, stamp_s = self.settings, problem.stamp_s
         start, history_share = self._start(problem)
-        times = stamp_s + settings.dt_s * settings.knot_steps * np.arange(settings.knots + 1)
-        previous = self._offsets_at(times)
-        first, bases = previous[0], np.stack([previous[1:], np.zeros_like(previous[1:])])
+        root_s, grown = self._begun(stamp_s)
+        times = root_s + self._edge_s * np.arange(1, settings.knots + 1)
+        passed = np.array([stamp_s, root_s]) if root_s > stamp_s else np.array([stamp_s])
+        seconds = stamp_s + settings.dt_s * (np.arange(settings.horizon) + 0.5)
+        course = Course.through(passed, self._offsets_at(passed), times, seconds)
 
         def evaluate(knots: np.ndarray) -> np.ndarray:
-            return self.rollouts.evaluate(start, self._steps(knots, first)).double().numpy()
+            return self.rollouts.evaluate(start, course.offsets(knots)).double().numpy()
 
-        tree = KnotTree(bases, self._moves, self._low, self._high)
-        found = search_knots(tree, evaluate, settings.rounds, settings.leaves, settings.exploration)
+        found = search_knots(grown, evaluate, settings.rounds, settings.leaves, settings.exploration)
         if not np.isfinite(found.costs[found.best]):
             raise PlanningError(f"at {stamp_s:.3f} s none of {len(found.costs)} rollouts has a finite cost")
-        self._last = start, first, found
+        self._last = start, course, found
         best = found.knots[found.best]
-        self._knots_s, self._offsets = times, np.concatenate([first[None], best])
-        trace = self.rollouts.trace(start, self._steps(best[None], first))
+        kept_last = found.costs[self._stay] == found.costs[found.best]
+        self._standing = (root_s, found.grown) if settings.reuse and kept_last else None
+        self._knots_s, self._offsets = np.concatenate([passed, times]), np.concatenate([course.passed, best])
+        trace = self.rollouts.trace(start, course.offsets(best[None]))
         terms = dict(zip(self.rollouts.term_names, trace.costs[0].tolist(), strict=True))
         return ControlSequence(
             stamp_s,
@@ -148,6 +155,7 @@ class MCTSPlanner:
                 "iterations": float(found.rounds),
                 "simulations": float(len(found.costs)),
                 "depth": float(found.depth),
+                "kept_nodes": float(found.kept),
                 "best_child_visits": float(found.visits[found.choice]),
                 "root_value": -float(found.costs[found.best]),
                 "non_finite_share": float(1.0 - np.isfinite(found.costs).mean()),
@@ -168,16 +176,24 @@ class MCTSPlanner:
         sent = torch.from_numpy(problem.commands.mean(problem.stamp_s - count * dt, dt, count))
         return self._model.start(begin, sent).to(torch.float32), share
 
+    def _begun(self, stamp_s: float) -> tuple[float, Grown]:
+        """When the root is, and a tree: that of the last search where it can go on, or a new one."""
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            root_s, grown = standing
+            edges = (stamp_s - root_s) / self._edge_s
+            if -0.5 <= edges <= 0.5:
+                return root_s, grown
+            below = grown.below(self._stay) if 0.5 < edges <= 1.5 else None
+            if below is not None:
+                return root_s + self._edge_s, below
+        previous = self._offsets_at(stamp_s + self._edge_s * np.arange(1, self.settings.knots + 1))
+        bases = np.stack([previous, np.zeros_like(previous)])
+        return stamp_s, begun(KnotTree(bases, self._moves, self._low, self._high))
+
     def _offsets_at(self, times: np.ndarray) -> np.ndarray:
         """[N, A] offsets of the last plan at ``times`` [N], the last one held."""
         return np.stack([np.interp(times, self._knots_s, column) for column in self._offsets.T], axis=1)
-
-    def _steps(self, knots: np.ndarray, first: np.ndarray) -> torch.Tensor:
-        """[N, H, A] offsets through ``knots`` [N, D, A], from ``first`` [A] at the present; lies as [H, A, N]."""
-        begun = np.concatenate([np.broadcast_to(first, (len(knots), 1, len(first))), knots], axis=1)
-        count, depth, actions = begun.shape
-        steps = self._linear @ begun.transpose(1, 2, 0).reshape(depth, -1)
-        return torch.from_numpy(steps.reshape(-1, actions, count).astype(np.float32)).permute(2, 0, 1)
 
     def _car(self, states: torch.Tensor) -> np.ndarray:
         """[..., 8] the car's part of the states of the guided model."""

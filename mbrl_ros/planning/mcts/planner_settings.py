@@ -26,7 +26,15 @@ class MCTSSettings(Settings):
     dt_s: float = Field(default=0.05, gt=0.0, le=1.0, description="duration of a step of the plan")
     substeps: int = Field(default=1, ge=1, le=20, description="integration steps of the model per step of the plan")
     rounds: int = Field(default=6, ge=1, le=1000, description="batches of rollouts per cycle")
-    leaves: int = Field(default=16, ge=1, le=1024, description="leaves per round, each expanded by all its candidates")
+    leaves: int = Field(
+        default=16,
+        ge=1,
+        le=1024,
+        description="leaves per round, each expanded by all its candidates; so many nodes are reused, too",
+    )
+    reuse: bool = Field(
+        default=False, description="search on in the last cycle's tree where it found nothing better than its plan"
+    )
     exploration: NonNegativeFloat = Field(
         default=2.0, description="weight of what was tried little, in units of the task's cost"
     )

@@ -23,6 +23,7 @@ from mbrl_ros.planning.racing import racing_mcts
 
 DT = 0.05
 SETTINGS = MCTSSettings(knots=5, knot_steps=4, rounds=3, leaves=6, dt_s=DT, backend="eager")
+KEEPING = SETTINGS.model_copy(update={"reuse": True})
 GUIDE = GuideSettings(preview_s=0.2, shortest_preview_m=0.5)
 
 
@@ -127,6 +128,40 @@ def test_commands_go_on_where_the_last_plan_was(planner, problem):
     state = first.states[0] + (first.states[1] - first.states[0]) * 0.02 / DT
     second = subject.plan(Problem(state, 1.02, later.commands))
     assert abs(second.actions[0, 0] - first.at(1.045)[0]) < 0.02
+
+
+def test_where_nothing_better_was_found_the_tree_is_kept_until_its_knots_are_passed(planner, problem, monkeypatch):
+    """Costs say how far offsets are from those of the first plan, at their times: only to keep it costs nothing."""
+    subject, edge, now = planner(KEEPING, delay=(0.0, 0.0)), KEEPING.knot_steps * DT, 1.0
+    subject.plan(problem())
+    first_s, first = subject._knots_s, subject._offsets
+    assert np.abs(first).max() > 0.01
+
+    def evaluate(start, offsets):
+        times = now + DT * (np.arange(SETTINGS.horizon) + 0.5)
+        wanted = np.stack([np.interp(times, first_s, column) for column in first.T], axis=1)
+        return (offsets.double() - torch.from_numpy(wanted)).square().sum((1, 2))
+
+    monkeypatch.setattr(subject.rollouts, "evaluate", evaluate)
+    nodes, roots = [], []
+    for now in (1.0, 1.02, 1.08, 1.0 + 0.9 * edge, 1.0 + 1.3 * edge, 1.0 + 3.0 * edge, 1.0 + 3.1 * edge):
+        plan = subject.plan(problem(stamp_s=now))
+        assert plan.diagnostics["gain"] == 0.0
+        assert plan.diagnostics["root_value"] == pytest.approx(0.0, abs=1e-9)
+        nodes.append(plan.diagnostics["kept_nodes"])
+        roots.append(subject._standing[0])
+    assert roots == pytest.approx([1.0, 1.0, 1.0, 1.0 + edge, 1.0 + edge, 1.0 + 3.0 * edge, 1.0 + 3.0 * edge])
+    assert nodes[0] == nodes[5] == 0.0  # before there was a tree, and when more than one knot was passed
+    assert min(nodes[1:5] + nodes[6:]) > 0
+    assert nodes[1] == KEEPING.leaves - 1
+    subject.reset()
+    assert subject.plan(problem(stamp_s=now)).diagnostics["kept_nodes"] == 0.0
+
+
+def test_a_plan_that_was_improved_on_is_not_what_the_next_tree_stands_on(planner, problem):
+    subject = planner(KEEPING)
+    assert subject.plan(problem()).diagnostics["gain"] > 0
+    assert subject.plan(problem(stamp_s=1.02)).diagnostics["kept_nodes"] == 0.0
 
 
 def test_plans_keep_to_bounds_and_to_a_cap(planner, problem, vehicle):
