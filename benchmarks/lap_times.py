@@ -2,6 +2,7 @@
 
     tools/run.sh python benchmarks/lap_times.py --seeds 5 --laps 3 --optimum runs/minimum.json --json runs/laps.json
         [--vehicle bmw_320i] [--plant multi_body] [--model FOLDER] [--budget-ms 15] [--track demo] [--planner FILE]
+        [--pictures runs/laps]
 
 A planner drives with its own file of config/planners for the vehicle's size (PLANNER_full_size or PLANNER_f1tenth),
 or with what --planner names; planners that have none are left out, and named. MPPI drives once more as iCEM, and once
@@ -10,7 +11,9 @@ iterations or rounds) is chosen first, by driving: the largest with which the me
 on this machine, so run it on a quiet one. The drives are on simulated time, plant, estimator, planner and gate in one
 process as in `mbrl race`; a solve takes none of that time, and the same size and seed give the same drive. Laps count
 without the first, which begins at rest. --optimum is what minimum_time.py wrote for the same vehicle, and is of a
-flying lap, too.
+flying lap, too: the peer that --json names, with times of laps, not of solves, in ms; ratio is ours / peer, 1 at best,
+and spread the standard deviation of the laps as share of their mean. --pictures shows where each planner's fastest lap
+loses time against the optimum.
 
 The tracks are those of the 1:10 car, for a larger one as many times larger as its wheelbase is longer; the multi-body
 plant knows no 1:10 car (--vehicle f1tenth needs --plant single_track_drift).
@@ -23,11 +26,12 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
+from lap_pictures import DrivenLap, compared
 from minimum_time import CONFIG, TRACKS, TRACKS_ARE_FOR, track_for, vehicle_named
 from rich.console import Console
 from rich.table import Table
@@ -35,10 +39,12 @@ from rich.table import Table
 from mbrl_ros.cli.figures import shown, write_figures
 from mbrl_ros.cli.race import loaded_model
 from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.lap import Lap
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.closed_loop import ClosedLoop
+from mbrl_ros.evaluation.picture_style import save_png
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import PlannerName, RacingPlannerSettings
@@ -77,15 +83,61 @@ class Variant:
 
 @dataclass(frozen=True)
 class Run:
-    """One drive: flying laps [s], exits on all laps, and the median solve [ms]."""
+    """One drive: its flying laps, exits on all laps, the median solve [ms], and the fastest lap in full."""
 
     variant: str
     size: int
     track: str
     seed: int
-    laps_s: list[float]
+    laps: tuple[Lap, ...]
     exits: int
     solve_p50_ms: float
+    fastest: DrivenLap | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """All drives of a planner on a track; lap times [s], without any lap nan."""
+
+    variant: str
+    track: str
+    runs: tuple[Run, ...]
+    optimum_s: float
+
+    @property
+    def laps_s(self) -> list[float]:
+        return [lap.time_s for run in self.runs for lap in run.laps]
+
+    @property
+    def mean_s(self) -> float:
+        return statistics.mean(self.laps_s) if self.laps_s else math.nan
+
+    @property
+    def spread_s(self) -> float:
+        return statistics.stdev(self.laps_s) if len(self.laps_s) > 1 else math.nan
+
+    @property
+    def exits(self) -> int:
+        return sum(run.exits for run in self.runs)
+
+    @property
+    def clearance_m(self) -> float:
+        """Least distance of the car's side from an edge on any flying lap."""
+        return min((lap.min_clearance_m for run in self.runs for lap in run.laps), default=math.nan)
+
+    def to_json(self, where: str) -> dict[str, object]:
+        return {
+            "benchmark": f"lap time, {self.variant}, {where}, {self.track}",
+            "peer": "minimum time by collocation",
+            "ratio": self.mean_s / self.optimum_s,
+            "ours_ms": 1e3 * self.mean_s,
+            "peer_ms": 1e3 * self.optimum_s,
+            "spread": self.spread_s / self.mean_s,
+            "exits": self.exits,
+            "size": self.runs[0].size,
+            "solve_p50_ms": statistics.median(run.solve_p50_ms for run in self.runs),
+            "laps_s": {str(run.seed): [lap.time_s for lap in run.laps] for run in self.runs},
+        }
 
 
 def variants_of(files: Sequence[str]) -> list[Variant]:
@@ -130,25 +182,53 @@ def sized(variant: Variant, car: Vehicle, track: Track, model: LoadedModel, budg
     return chosen
 
 
-def table_of(runs: Sequence[Run], optimum_s: float, title: str) -> Table:
-    table = Table(title=f"{title}; optimum {shown(optimum_s, 2)} s")
-    for column in ("planner", "size", "mean s", "spread", "laps", "exits", "ms", "ratio"):
+def driven(variant: Variant, size: int, loop: ClosedLoop, where: str, seed: int, laps: int) -> Run:
+    timeout_s = laps * loop.track.length_m / (SLOWEST * loop.vehicle.limits.speed_mps)
+    summary = loop.run(laps, timeout_s).summary()
+    flying = summary.laps[1:]
+    fastest = min(flying, key=lambda lap: lap.time_s, default=None)
+    shape = None if fastest is None else DrivenLap.of(loop.log, fastest)
+    return Run(variant.name, size, where, seed, flying, loop.log.exits, summary.solve_p50_ms, shape)
+
+
+def rows_of(runs: Sequence[Run], optima: dict[str, float]) -> list[Row]:
+    """One for each planner on each track, in the order in which they drove."""
+    rows = []
+    for variant, track in dict.fromkeys((run.variant, run.track) for run in runs):
+        own = tuple(run for run in runs if (run.variant, run.track) == (variant, track))
+        rows.append(Row(variant, track, own, optima.get(track, math.nan)))
+    return rows
+
+
+def table_of(rows: Sequence[Row], title: str) -> Table:
+    table = Table(title=f"{title}; optimum {shown(rows[0].optimum_s, 2)} s")
+    for column in ("planner", "size", "mean s", "spread", "laps", "exits", "clear m", "ms", "ratio"):
         table.add_column(column, no_wrap=True)
-    for variant in dict.fromkeys(run.variant for run in runs):
-        own = [run for run in runs if run.variant == variant]
-        laps = [lap for run in own for lap in run.laps_s]
-        mean = statistics.mean(laps) if laps else math.nan
+    for row in rows:
         table.add_row(
-            variant,
-            str(own[0].size),
-            shown(mean, 2),
-            shown(statistics.stdev(laps), 2) if len(laps) > 1 else "–",
-            str(len(laps)),
-            str(sum(run.exits for run in own)),
-            f"{statistics.median(run.solve_p50_ms for run in own):.1f}",
-            shown(mean / optimum_s, 3),
+            row.variant,
+            str(row.runs[0].size),
+            shown(row.mean_s, 2),
+            shown(row.spread_s, 2),
+            str(len(row.laps_s)),
+            str(row.exits),
+            shown(row.clearance_m, 2),
+            f"{statistics.median(run.solve_p50_ms for run in row.runs):.1f}",
+            shown(row.mean_s / row.optimum_s, 3),
         )
     return table
+
+
+def draw(rows: Sequence[Row], tracks: dict[str, Track], written: dict[str, dict[str, Any]], folder: Path) -> None:
+    """A picture of each row's fastest lap, where it has one and its track an optimum."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        laps = [(min(lap.time_s for lap in run.laps), run.fastest) for run in row.runs if run.fastest is not None]
+        if laps and row.track in written:
+            time_s, lap = min(laps, key=lambda pair: pair[0])
+            title = f"{row.variant} on {row.track}: {time_s:.2f} s, optimum {row.optimum_s:.2f} s"
+            name = f"{row.variant.replace(', ', '_')}-{row.track}.png"
+            save_png(compared(tracks[row.track], lap, written[row.track], title), folder / name)
 
 
 def main() -> None:
@@ -162,15 +242,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--laps", type=int, default=2, help="per drive, the first from rest")
     parser.add_argument("--optimum", type=Path, help="what minimum_time.py wrote")
-    parser.add_argument("--json", type=Path, help="write every drive here")
+    parser.add_argument("--json", type=Path, help="write a row for each planner and track here")
+    parser.add_argument("--pictures", type=Path, help="folder for a picture of each planner's fastest lap")
     options = parser.parse_args()
     torch.set_num_threads(1)
     car = vehicle_named(options.vehicle).with_plant(options.plant, "--plant")
     model = loaded_model(options.model, car)
-    written = json.loads(options.optimum.read_text()) if options.optimum else []
-    optima = {lap["track"]: lap["lap_s"] for lap in written if lap["vehicle"] == options.vehicle}
+    found = json.loads(options.optimum.read_text()) if options.optimum else []
+    written = {lap["track"]: lap for lap in found if lap["vehicle"] == options.vehicle}
     tracks = {name: track_for(car, name) for name in options.track or TRACKS}
-    if options.optimum and not tracks.keys() <= optima.keys():
+    if options.optimum and not tracks.keys() <= written.keys():
         wanted = f"minimum_time.py --vehicle {options.vehicle} writes that"
         raise SystemExit(f"{options.optimum}: not of {options.vehicle} on all of {', '.join(tracks)}; {wanted}")
     console, runs = Console(), []
@@ -181,16 +262,15 @@ def main() -> None:
             for seed in range(options.seeds):
                 with console.status(f"{variant.name} of size {size} on {where}, seed {seed}"):
                     loop = loop_of(variant.of_size(size), car, track, model, seed)
-                    timeout_s = options.laps * track.length_m / (SLOWEST * car.limits.speed_mps)
-                    summary = loop.run(options.laps, timeout_s).summary()
-                laps = [lap.time_s for lap in summary.laps[1:]]
-                runs.append(Run(variant.name, size, where, seed, laps, loop.log.exits, summary.solve_p50_ms))
+                    runs.append(driven(variant, size, loop, where, seed, options.laps))
     console.print(f"model {model.id}, solves of {options.budget_ms:g} ms in the median at most")
-    for where in tracks:
-        own = [run for run in runs if run.track == where]
-        title = f"{options.vehicle}, {options.plant}, {where}"
-        console.print(table_of(own, optima.get(where, math.nan), title))
-    write_figures(options.json, [{**asdict(run), "optimum_s": optima.get(run.track)} for run in runs])
+    rows = rows_of(runs, {where: lap["lap_s"] for where, lap in written.items()})
+    where = f"{options.vehicle}, {options.plant}"
+    for name in tracks:
+        console.print(table_of([row for row in rows if row.track == name], f"{where}, {name}"))
+    write_figures(options.json, [row.to_json(where) for row in rows])
+    if options.pictures:
+        draw(rows, tracks, written, options.pictures)
 
 
 if __name__ == "__main__":
