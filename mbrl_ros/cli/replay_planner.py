@@ -20,6 +20,7 @@ from mbrl_ros.bringup.graph import DriveOptions, config_file
 from mbrl_ros.cli.figures import write_figures
 from mbrl_ros.cli.race import loaded_model
 from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
@@ -29,8 +30,13 @@ from mbrl_ros.data.topics import TopicMapping
 from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.recorded import recorded
 from mbrl_ros.evaluation.shadow import Shadow, Shadowed
+from mbrl_ros.evaluation.shadow_pictures import worst_moments
 from mbrl_ros.evaluation.shadow_report import rows, write_shadow_report
 from mbrl_ros.evaluation.shadow_score import Band, score
+from mbrl_ros.planning.ddp import Solution
+from mbrl_ros.planning.ddp.planner import DDPPlanner
+from mbrl_ros.planning.ddp.table import iteration_table
+from mbrl_ros.planning.planner import Problem
 from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import PlannerName, RacingPlannerSettings
 
@@ -96,8 +102,12 @@ def replay_planner(options: ShadowOptions, report: Path | None, json_file: Path 
     }
     write_figures(json_file, figures)
     if report is not None:
+        optimised = None
+        if isinstance(planner, DDPPlanner):
+            optimised = _optimised_anew(planner, shadowed)
+            console.print(iteration_table(optimised))
         title = f"{options.bag.name} in the shadow of {named}"
-        path = write_shadow_report(report, title, facts, bands, track, shadowed, named)
+        path = write_shadow_report(report, title, facts, bands, track, shadowed, named, optimised)
         console.print(f"report: {path}", soft_wrap=True)
 
 
@@ -107,6 +117,15 @@ def _shadowed(shadow: Shadow, options: ShadowOptions, console: Console) -> Shado
         bar = progress.add_task(f"planning beside {options.bag.name}", total=1.0)
         end_s = math.inf if options.end_s is None else options.end_s
         return shadow.run(options.start_s, end_s, lambda share: progress.update(bar, completed=share))
+
+
+def _optimised_anew(planner: DDPPlanner, shadowed: Shadowed) -> Solution:
+    """Where plan and driver differ most, optimised without an earlier plan or command: how a plan comes about."""
+    row = next(iter(worst_moments(shadowed)), -1)
+    planner.reset()
+    planner.plan(Problem(shadowed.state[row], float(shadowed.stamp_s[row]), CommandHistory(np.zeros(2))))
+    assert planner.solution is not None  # noqa: S101  # it has just planned
+    return planner.solution
 
 
 def _planner_settings(planner: str) -> RacingPlannerSettings:

@@ -13,10 +13,12 @@ from mbrl_ros.core.files import write_whole
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.track import Track
 from mbrl_ros.evaluation.agreement import Agreement
+from mbrl_ros.evaluation.iteration_pictures import draw_iterations
 from mbrl_ros.evaluation.picture_style import save_png
 from mbrl_ros.evaluation.shadow import Shadowed
 from mbrl_ros.evaluation.shadow_pictures import pictures
 from mbrl_ros.evaluation.shadow_score import Band
+from mbrl_ros.planning.ddp import Solution
 
 Row = tuple[str, Sequence[str]]
 """A figure's name, and its value for each band."""
@@ -55,6 +57,7 @@ def write_shadow_report(
     track: Track,
     shadowed: Shadowed,
     planner: str,
+    optimised: Solution | None = None,
 ) -> Path:
     """Write ``folder/report.html`` and a PNG per picture; the path of the former.
 
@@ -66,9 +69,13 @@ def write_shadow_report(
         track: what was driven on.
         shadowed: what the pictures are of.
         planner: its name in pictures.
+        optimised: an optimisation to be shown iteration by iteration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    images = {name: save_png(figure, folder / f"{name}.png") for name, figure in pictures(track, shadowed, planner)}
+    drawn = list(pictures(track, shadowed, planner))
+    if optimised is not None:
+        drawn.append(("iterations", draw_iterations(optimised, "Where they disagree most, planned anew", track)))
+    images = {name: save_png(figure, folder / f"{name}.png") for name, figure in drawn}
     environment = Environment(
         loader=PackageLoader("mbrl_ros.evaluation", "."), autoescape=True, undefined=StrictUndefined
     )

@@ -73,6 +73,19 @@ def test_the_same_bytes_twice_and_a_planner_agrees_with_its_own_drive(drive):
     assert "times real time" in outputs[0]
 
 
+def test_a_report_of_ddp_shows_a_plan_iteration_by_iteration(drive):
+    settings = yaml.safe_load(Path(config_file("planners", "ddp_f1tenth", ".yaml")).read_text())
+    settings["ddp"] |= {"horizon": 8, "dt_s": 0.1, "backend": "eager", "first_iterations": 3}
+    file, report = drive / "short.yaml", drive / "iterations"
+    file.write_text(yaml.safe_dump(settings))
+    arguments = ["--planner", str(file), "--start", "1", "--end", "1.3", "--every", "0.1", "--report", str(report)]
+    result = CliRunner().invoke(app, ["replay", str(drive / "bag"), *arguments])
+    assert result.exit_code == 0, result.output
+    assert "iteration limit after 3" in result.output  # the table's caption
+    assert (report / "iterations.png").is_file()
+    assert (report / "report.html").read_text().count("data:image/png;base64") == 5
+
+
 def test_part_of_a_recording_with_another_seed(drive):
     result = replay(drive, "--start", "1", "--end", "2", "--every", "0.1", "--json", str(drive / "part"))
     assert result.exit_code == 0, result.output
