@@ -169,11 +169,11 @@ def test_drives_off_and_stays_on_the_track(kind, vehicle, track):
     assert -place.section.width_right < place.lateral < place.section.width_left
 
 
-@pytest.mark.parametrize("kind", ["mlp", "gru"])
-def test_plans_through_a_learned_model_also_with_memory(kind, vehicle, track):
+@pytest.mark.parametrize(("kind", "members"), [("mlp", 1), ("mlp", 3), ("gru", 1)])
+def test_plans_through_a_learned_model_also_with_members_or_memory(kind, members, vehicle, track):
     torch.manual_seed(0)
     guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
-    config = Config(DT / 2, "cg", Base("kinematic_bicycle", "acceleration"), Network(kind, hidden=4), guard)
+    config = Config(DT / 2, "cg", Base("kinematic_bicycle", "acceleration"), Network(kind, members, hidden=4), guard)
     seen = 7 if kind == "mlp" else 13
     values = build_for(vehicle, "kinematic_bicycle", dt=DT / 2).values()
     model = LearnedModel(build_base(config, values), config, torch.zeros(seen), torch.ones(seen))
