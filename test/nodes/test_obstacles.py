@@ -20,7 +20,7 @@ def avoiding(planner: Path) -> Graph:
     settings["mppi"] |= {"rollouts": 128, "horizon": 30, "dt_s": 0.06, "backend": "eager"}
     settings["task"] |= {"obstacles": 1}
     planner.write_text(yaml.safe_dump(settings))
-    return simulation_graph(SimulationOptions(planner=str(planner), use_sim_time=True, wait_for_plans_s=0.1))
+    return simulation_graph(SimulationOptions(planner=str(planner), use_sim_time=True, real_time_factor=0.2))
 
 
 def test_the_car_stops_before_a_wall_drives_on_without_it_and_stops_when_nothing_is_heard(ros_domain, tmp_path):
@@ -71,7 +71,7 @@ def test_the_car_stops_before_a_wall_drives_on_without_it_and_stops_when_nothing
         broken, elsewhere = Obstacle(x=float("nan")), Obstacle(x=position()[0], y=position()[1], radius=3.0)
         publish(broken)
         publish(elsewhere, frame="map")
-        timer = bench.node.create_timer(0.05, lambda: publish(wall))
+        timer = bench.node.create_timer(0.1, lambda: publish(wall))
         bench.spin_until(lambda: truth().twist.twist.linear.x < 0.3, 120.0, "stopped before the wall")
         car.drive_for(0.6)
         assert truth().twist.twist.linear.x < 0.5
@@ -79,7 +79,7 @@ def test_the_car_stops_before_a_wall_drives_on_without_it_and_stops_when_nothing
         assert cost() > 0.0
 
         bench.node.destroy_timer(timer)
-        timer = bench.node.create_timer(0.05, publish)
+        timer = bench.node.create_timer(0.1, publish)
         bench.spin_until(lambda: cost() < 1e-3, 60.0, "the way is free")
         car.wait_for_speed(1.0)
 
