@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mbrl_ros.core.track import Track
+from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.watch import Watch
 from mbrl_ros.models import passport
@@ -14,7 +15,12 @@ from mbrl_ros.planning.settings import RacingPlannerSettings
 
 
 def watched_planner(
-    settings: RacingPlannerSettings, loaded: LoadedModel, vehicle: Vehicle, track: Track, seed: int
+    settings: RacingPlannerSettings,
+    loaded: LoadedModel,
+    vehicle: Vehicle,
+    track: Track,
+    seed: int,
+    trust: TrustSettings | None = None,
 ) -> tuple[Planner, Watch]:
     """The planner that ``settings`` name on ``loaded``, warm, and a watch that falls back on nominal physics.
 
@@ -30,4 +36,4 @@ def watched_planner(
     def nominal() -> Planner:
         return warm(passport.in_memory(build_for(vehicle, "kinematic_bicycle", dt=0.02)))
 
-    return warm(loaded), Watch(loaded, vehicle.limits.speed_mps, nominal)
+    return warm(loaded), Watch(loaded, vehicle.limits.speed_mps, nominal, trust)
