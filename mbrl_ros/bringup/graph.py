@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import yaml
+
 from mbrl_ros.core.errors import ConfigError
 
 PACKAGE = "mbrl_ros"
@@ -185,7 +187,19 @@ def _others(options: DriveOptions) -> list[str]:
         return []
     car = options.planner.partition("_")[2]
     there = sorted((config_folder() / "planners").glob(f"*_{car}.yaml"))
-    return [str(path) for path in there if path.stem.partition("_")[2] == car and path.stem != options.planner]
+    taken = {_names(config_file("planners", options.planner, ".yaml"))}
+    others = []
+    for path in there:
+        if path.stem.partition("_")[2] == car and (name := _names(str(path))) not in taken:
+            others.append(str(path))
+            taken.add(name)
+    return others
+
+
+def _names(path: str) -> str:
+    """The planner that a planner's file names; what is wrong with the file is told by the node."""
+    written = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return str(written.get("planner", "mppi")) if isinstance(written, dict) else ""
 
 
 def _shadow(wanted: str, planner: NodeSpec) -> NodeSpec:
@@ -197,7 +211,9 @@ def _shadow(wanted: str, planner: NodeSpec) -> NodeSpec:
 
     names = get_args(PlannerName)
     if wanted in names:
-        other = {"planner": wanted}
+        files = [planner.parameters["config"], *filter(None, planner.parameters["others"].split(os.pathsep))]
+        own = next((path for path in files if _names(path) == wanted), None)
+        other = {"planner": wanted, "others": ""} if own is None else {"config": own, "others": ""}
     else:
         other = {"config": config_file("planners", wanted, ".yaml", also=names), "others": ""}
     parameters = {**planner.parameters, **other, "shadow": True}

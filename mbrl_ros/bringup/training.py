@@ -9,6 +9,7 @@ from typing import Any
 
 from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.files import write_whole
 from mbrl_ros.core.layout import drive_command
 from mbrl_ros.core.recording import Drive
@@ -89,6 +90,8 @@ def run_training(training: Training, progress: Progress | None = None, group: Gr
     passport.require_free(training.out, replace=training.force or _left_by(training))
     drives = _read(training, group)
     if car is not None:
+        if recipe.physics is None:
+            raise ConfigError(f"recipe {training.recipe} has no physics that could begin with a vehicle: leave it out")
         driven = drives[0]
         drive = drive_command(driven.segments[0].action_layout)
         recipe = recipe.beginning_with(car, drive=drive, reference_point=driven.reference_point)

@@ -36,7 +36,7 @@ from mbrl_ros.evaluation.shadow_score import Band, score
 from mbrl_ros.planning.ddp import Solution
 from mbrl_ros.planning.ddp.planner import DDPPlanner
 from mbrl_ros.planning.ddp.table import iteration_table
-from mbrl_ros.planning.planner import Problem
+from mbrl_ros.planning.planner import PlanningError, Problem
 from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import PlannerName, RacingPlannerSettings
 
@@ -102,9 +102,8 @@ def replay_planner(options: ShadowOptions, report: Path | None, json_file: Path 
     }
     write_figures(json_file, figures)
     if report is not None:
-        optimised = None
-        if isinstance(planner, DDPPlanner):
-            optimised = _optimised_anew(planner, shadowed)
+        optimised = _optimised_anew(planner, shadowed, console) if isinstance(planner, DDPPlanner) else None
+        if optimised is not None:
             console.print(iteration_table(optimised))
         title = f"{options.bag.name} in the shadow of {named}"
         path = write_shadow_report(report, title, facts, bands, track, shadowed, named, optimised)
@@ -119,12 +118,20 @@ def _shadowed(shadow: Shadow, options: ShadowOptions, console: Console) -> Shado
         return shadow.run(options.start_s, end_s, lambda share: progress.update(bar, completed=share))
 
 
-def _optimised_anew(planner: DDPPlanner, shadowed: Shadowed) -> Solution:
-    """Where plan and driver differ most, optimised without an earlier plan or command: how a plan comes about."""
+def _optimised_anew(planner: DDPPlanner, shadowed: Shadowed, console: Console) -> Solution | None:
+    """Where plan and driver differ most, optimised without an earlier plan or command: how a plan comes about.
+
+    None where nothing was planned, or no plan is found there, which is told.
+    """
+    if not len(shadowed.state):
+        return None
     row = next(iter(worst_moments(shadowed)), -1)
     planner.reset()
-    planner.plan(Problem(shadowed.state[row], float(shadowed.stamp_s[row]), CommandHistory(np.zeros(2))))
-    assert planner.solution is not None  # noqa: S101  # it has just planned
+    try:
+        planner.plan(Problem(shadowed.state[row], float(shadowed.stamp_s[row]), CommandHistory(np.zeros(2))))
+    except PlanningError as error:
+        console.print(f"no iterations are shown: without an earlier plan, {escape(str(error))}", soft_wrap=True)
+        return None
     return planner.solution
 
 

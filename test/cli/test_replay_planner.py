@@ -98,6 +98,6 @@ def test_what_cannot_be_replayed_is_refused(drive, weaving_bag):
     assert "config/tracks has no 'nowhere.csv'" in str(replay(drive, "--track", "nowhere").exception)
     unknown = CliRunner().invoke(app, ["replay", str(drive / "bag"), "--planner", "nobody"])
     assert "config/planners has no 'nobody.yaml'" in str(unknown.exception)
-    assert "mppi_full_size; or give one of mppi, ddp, mcts" in str(unknown.exception)
+    assert "mppi_full_size_grip; or give one of mppi, ddp, mcts" in str(unknown.exception)
     assert replay(drive, "--real-time-factor", "2").exit_code == 2
     assert CliRunner().invoke(app, ["replay", str(drive / "bag"), "--track", "demo"]).exit_code == 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -35,11 +36,26 @@ def test_files_that_do_not_go_together_are_refused(tmp_path):
     twice = [file(tmp_path, "mcts")] * 2
     with pytest.raises(ConfigError, match=r"mcts.yaml is for planner mcts, too"):
         by_planner(own, twice)
-    for given in ({"loop": {"plan_timeout_s": 0.2}}, {"task": {"acceleration_limit_mps2": 4.0, "obstacles": 2}}):
-        with pytest.raises(ConfigError, match=r"'loop' and 'task.obstacles' have to be those"):
-            by_planner(own, [file(tmp_path, "mcts", **given)])
+    with pytest.raises(ConfigError, match=r"mppi.yaml: the node's own file is for planner mppi, too"):
+        by_planner(own, [file(tmp_path, "mppi")])
     with pytest.raises(ConfigError, match="cannot be read"):
         by_planner(own, [str(tmp_path / "none.yaml")])
+
+
+def test_the_loop_and_the_number_of_obstacles_outlive_a_change_of_planner(tmp_path):
+    task = {"acceleration_limit_mps2": 5.5, "obstacles": 2}
+    own = RacingPlannerSettings.model_validate({"loop": {"follow_gains": True}, "task": task})
+    found = by_planner(own, [file(tmp_path, "mcts", loop={"plan_timeout_s": 0.2})])["mcts"]
+    assert (found.loop, found.task.obstacles) == (own.loop, 2)
+    assert found.task.acceleration_limit_mps2 == 4.0
+
+
+def test_a_shadow_by_name_has_the_file_that_this_planner_would_take_over_with():
+    for wanted, expected in (("mcts", "mcts_f1tenth"), ("mppi", "mppi_f1tenth")):
+        graph = vehicle_graph(DriveOptions(planner="mppi_f1tenth", shadow=wanted))
+        (shadow,) = (spec for spec in graph.nodes if spec.name == "shadow_planner")
+        assert Path(shadow.parameters["config"]).stem == expected
+        assert shadow.parameters["others"] == ""
 
 
 def test_the_files_in_config_planners_for_one_car_go_together():
@@ -48,7 +64,7 @@ def test_the_files_in_config_planners_for_one_car_go_together():
         others = planner.parameters["others"].split(os.pathsep)
         own = read_settings(planner.parameters["config"], RacingPlannerSettings)
         found = by_planner(own, others)
-        alone = {settings.planner for settings in (read_settings(path, RacingPlannerSettings) for path in others)}
-        assert own.planner not in alone
-        limits = [found[name].task.acceleration_limit_mps2 for name in sorted({own.planner, *alone})]
-        assert limits == ([7.0, 7.5] if "grip" in driving else [4.5, 4.0, 5.5])
+        there = [own, *(read_settings(path, RacingPlannerSettings) for path in others)]
+        assert len({settings.planner for settings in there}) == len(there)
+        for settings in there:
+            assert found[settings.planner].task.acceleration_limit_mps2 == settings.task.acceleration_limit_mps2

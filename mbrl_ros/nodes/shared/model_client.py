@@ -33,11 +33,11 @@ def fetch_model(node: Node, service: str, timeout_s: float, model_id: str = "") 
         client = helper.create_client(GetModel, service)
         if not client.wait_for_service(timeout_sec=timeout_s):
             raise ModelError(f"no service {service} after {timeout_s:g} s; is the dynamics server running?")
-        answer, deadline = None, time.monotonic() + timeout_s
+        asked, answer, deadline = [], None, time.monotonic() + timeout_s
         while answer is None and (left := deadline - time.monotonic()) > 0.0:
-            future = client.call_async(GetModel.Request(model_id=model_id))
-            executor.spin_until_future_complete(future, timeout_sec=min(_ASK_AGAIN_S, left))
-            answer = future.result() if future.done() else None
+            asked.append(client.call_async(GetModel.Request(model_id=model_id)))
+            executor.spin_until_future_complete(asked[-1], timeout_sec=min(_ASK_AGAIN_S, left))
+            answer = next((future.result() for future in asked if future.done()), None)  # a slow one, too
     finally:
         executor.shutdown()
         helper.destroy_node()

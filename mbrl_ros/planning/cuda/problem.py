@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -163,6 +164,8 @@ def _unfit(model: DynamicsModel, base: object, task: Task) -> str:
         return f"{type(task).__name__} is no task of {instead}"
     if task.obstacles is not None:
         return f"a task with obstacles is none of {instead}"
+    if math.ceil(float(model.delay.detach().max()) / model.dt) >= MOST_PAST:
+        return f"a delay of {MOST_PAST} steps and more is none of {instead}"
     if isinstance(model, EachMember):
         return f"an ensemble whose members each go their own way (tail_share, disagreement_weight) is none of {instead}"
     if not isinstance(base, ParametricModel) or base.config.drive != "acceleration":

@@ -31,11 +31,15 @@ def scattered(actions: torch.Tensor, spread: torch.Tensor, count: int, generator
     return actions + spread * noise
 
 
+_KEPT = 1e-3
+"""A constraint that is violated by less is kept, in its own unit."""
+
+
 def solve_from_several(solver: DDP, start: torch.Tensor, guesses: torch.Tensor) -> Solution:
     """The best solution of each problem, of those that the ``guesses`` lead to; all are solved at once.
 
-    Costs as many optimisations as there are guesses. Best is the lowest cost among trajectories that are finite; with
-    constraints, cost counts without penalties.
+    Costs as many optimisations as there are guesses. Best is the lowest cost, without penalties, among trajectories
+    that are finite and keep the constraints.
 
     Args:
         solver: of B times G problems, where it is compiled.
@@ -48,6 +52,9 @@ def solve_from_several(solver: DDP, start: torch.Tensor, guesses: torch.Tensor) 
     if guesses.ndim != 4 or guesses.shape[1] != len(start):
         raise LayoutError(f"guesses have shape {tuple(guesses.shape)}, expected [G, {len(start)}, N, A]")
     found = solver.solve(start.repeat(len(guesses), 1), guesses.flatten(0, 1))
-    costs = found.cost.view(len(guesses), len(start))
-    best = torch.where(costs < torch.inf, costs, torch.inf).argmin(dim=0)  # NaN is not good either
+    kept = found.violation <= _KEPT
+    # NaN is not good either; where no guess keeps the constraints, the one that violates them least is best.
+    cost = torch.where(kept & (found.cost < torch.inf), found.cost, torch.inf).view(len(guesses), len(start))
+    violation = torch.where(found.cost < torch.inf, found.violation, torch.inf).view_as(cost)
+    best = torch.where(kept.view_as(cost).any(dim=0), cost.argmin(dim=0), violation.argmin(dim=0))
     return found.rows(best * len(start) + torch.arange(len(start), device=start.device))
