@@ -213,7 +213,7 @@ def _shadow(wanted: str, planner: NodeSpec) -> NodeSpec:
     if wanted in names:
         files = [planner.parameters["config"], *filter(None, planner.parameters["others"].split(os.pathsep))]
         own = next((path for path in files if _names(path) == wanted), None)
-        other = {"planner": wanted, "others": ""} if own is None else {"config": own, "others": ""}
+        other = {"planner": wanted, "config": own or planner.parameters["config"], "others": ""}
     else:
         other = {"config": config_file("planners", wanted, ".yaml", also=names), "others": ""}
     parameters = {**planner.parameters, **other, "shadow": True}
