@@ -33,7 +33,6 @@ from mbrl_ros.evaluation.comparison import compare
 from mbrl_ros.learning.adaptation import AdaptationSettings, adapt
 from mbrl_ros.learning.training import train
 from mbrl_ros.models import passport
-from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
@@ -54,7 +53,7 @@ def recorded(folder: Path, seed: int, number: int, grip: float) -> Drive:
     planner = read_settings(config_file("planners", "mppi_f1tenth_grip", ".yaml"), RacingPlannerSettings)
     track = Track.from_csv(config_file("tracks", "demo", ".csv"))
     course = Course(folder, car, track, planner, laps=LAPS[number], seed=seed, drop=grip, track_file="demo")
-    nominal = passport.in_memory(build_for(car, "single_track", dt=planner.mppi.dt_s))
+    nominal = passport.nominal(car, "single_track", planner.mppi.dt_s)
     bag = folder / f"drive_{number}"
     drive(course, nominal, LATERAL_MPS2, grip, bag, number)
     return read_drive(bag, rate_hz=1 / planner.mppi.dt_s, mean_commands=True)

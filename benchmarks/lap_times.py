@@ -4,16 +4,16 @@
         [--vehicle bmw_320i] [--plant multi_body] [--model FOLDER] [--budget-ms 15] [--track demo] [--planner FILE]
         [--pictures runs/laps]
 
-A planner drives with its own file of config/planners for the vehicle's size (PLANNER_full_size or PLANNER_f1tenth),
-or with what --planner names; planners that have none are left out, and named. MPPI drives once more as iCEM, and once
+A planner drives with its own file of config/planners for the vehicle's size (PLANNER_full_size or PLANNER_f1tenth), or
+with what --planner names; planners that have none are left out, and named. MPPI drives once more as iCEM, and once
 more in a tube: DDP's gains correct its commands, and the plan that a cycle begins with. A planner's size (rollouts,
-iterations or rounds) is chosen first, by driving: the largest with which the median solve takes no more than the budget
-on this machine, so run it on a quiet one. The drives are on simulated time, plant, estimator, planner and gate in one
-process as in `mbrl race`; a solve takes none of that time, and the same size and seed give the same drive. Laps count
-without the first, which begins at rest. --optimum is what minimum_time.py wrote for the same vehicle, and is of a
-flying lap, too: the peer that --json names, with times of laps, not of solves, in ms; ratio is ours / peer, 1 at best,
-and spread the standard deviation of the laps as share of their mean. --pictures shows where each planner's fastest lap
-loses time against the optimum.
+iterations or rounds) is chosen first, by driving: the largest with which the median solve takes no more than the
+budget on this machine, so run it on a quiet one. The drives are on simulated time, plant, estimator, planner and gate
+in one process as in `mbrl race`, but trusting the model; a solve takes none of that time, and the same size and seed
+give the same drive. Laps count without the first, which begins at rest. --optimum is what minimum_time.py wrote for
+the same vehicle, and is of a flying lap, too: the peer that --json names, with times of laps, not of solves, in ms;
+ratio is ours / peer, 1 at best, and spread the standard deviation of the laps as share of their mean. --pictures shows
+where each planner's fastest lap loses time against the optimum.
 
 The tracks are those of the 1:10 car, for a larger one as many times larger as its wheelbase is longer; the multi-body
 plant knows no 1:10 car (--vehicle f1tenth needs --plant single_track_drift).

@@ -30,7 +30,6 @@ from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.closed_loop import ClosedLoop
 from mbrl_ros.models import passport
-from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning.racing import racing_mppi
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
@@ -68,7 +67,7 @@ def drive(variant: str, seed: int, options: argparse.Namespace) -> Run:
     settings = read_settings(CONFIG / "planners" / f"{options.planner}.yaml", RacingPlannerSettings)
     changes = dict(VARIANTS[variant])
     changes["rollouts"] = settings.mppi.rollouts // changes.get("iterations", 1)
-    nominal = passport.in_memory(build_for(car, "kinematic_bicycle", dt=0.02))
+    nominal = passport.nominal(car)
     planner = racing_mppi(nominal, car, track, settings.mppi.model_copy(update=changes), settings.task, seed=seed)
     planner.warm_up()
     loop = ClosedLoop(car, track, Simulator(car, seed=seed), StateEstimator.for_vehicle(car), planner, settings.loop)

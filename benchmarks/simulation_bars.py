@@ -33,7 +33,6 @@ from mbrl_ros.data.topics import NONE
 from mbrl_ros.evaluation.comparison import compare
 from mbrl_ros.learning.training import train
 from mbrl_ros.models import passport
-from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
 SECONDS = 60.0
@@ -53,7 +52,7 @@ def recorded(folder: Path, seed: int, number: int, faster: float) -> Path:
     planner = planner.model_copy(update={"task": task})
     track = Track.from_csv(config_file("tracks", "full_size", ".csv"))
     course = Course(folder, car, track, planner, laps=1, seed=seed, drop=1.0, track_file="full_size")
-    nominal = passport.in_memory(build_for(car, "kinematic_bicycle", dt=0.02))
+    nominal = passport.nominal(car)
     bag = folder / f"drive_{number}"
     figures = drive(course, nominal, LATERAL_MPS2 * faster**2, 1.0, bag, number)
     if figures["exits"]:

@@ -25,7 +25,6 @@ from mbrl_ros.evaluation.fitting import training_bag, training_parts
 from mbrl_ros.learning.adaptation import AdaptationSettings, adapt
 from mbrl_ros.learning.training import Progress
 from mbrl_ros.models import passport
-from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel
 
 LARGEST_STEP = 1.25
@@ -153,8 +152,7 @@ class Improvement:
     def __init__(self, course: Course, arm: Arm, progress: Progress | None = None) -> None:
         self.course, self.arm, self._progress = course, arm, progress or Progress()
         self.folder = course.folder / arm.name
-        nominal = build_for(course.vehicle, "kinematic_bicycle", dt=course.planner.dt_s)
-        self._nominal = passport.in_memory(nominal)
+        self._nominal = passport.nominal(course.vehicle, dt=course.planner.dt_s)
 
     def run(self, plan: Sequence[Stage], tell: Callable[[str], None] = lambda what: None) -> Iterator[Round]:
         """Every round as it ends; those whose figures are in the folder are read.

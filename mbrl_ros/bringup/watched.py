@@ -7,7 +7,6 @@ from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.watch import Watch
 from mbrl_ros.models import passport
-from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.planning.planner import Planner
 from mbrl_ros.planning.racing import racing_planner
@@ -33,7 +32,4 @@ def watched_planner(
         planner.warm_up()
         return planner
 
-    def nominal() -> Planner:
-        return warm(passport.in_memory(build_for(vehicle, "kinematic_bicycle", dt=0.02)))
-
-    return warm(loaded), Watch(loaded, vehicle.limits.speed_mps, nominal, trust)
+    return warm(loaded), Watch(loaded, vehicle.limits.speed_mps, lambda: warm(passport.nominal(vehicle)), trust)

@@ -29,7 +29,6 @@ from mbrl_ros.data import read_drive
 from mbrl_ros.evaluation.fitting import start_model
 from mbrl_ros.models import passport
 from mbrl_ros.models.identification import Options
-from mbrl_ros.models.parametric import build_for
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.planning.planner import Planner
 from mbrl_ros.planning.racing import racing_planner
@@ -100,7 +99,7 @@ def demo(
     torch.set_num_threads(1)  # the fit's tensors are small: on a busy machine a second thread is mostly waited for
     console = Console()
     setting = _setting(console, out, seed, real_time_factor)
-    nominal = passport.in_memory(build_for(setting.vehicle, "kinematic_bicycle", dt=0.02))
+    nominal = passport.nominal(setting.vehicle)
     _warm(console, NOMINAL, nominal, setting, NOMINAL_PLANNER)
     console.print(f"\n[bold]drive 1[/]: planned with the model '{NOMINAL}', recorded")
     runs = [Run(NOMINAL, nominal, _drive(console, setting, 1, laps, NOMINAL_PLANNER))]

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from mbrl_ros.bringup.graph import SimulationOptions, config_file, help_of, lasting_name, simulation_graph
 from mbrl_ros.bringup.processes import Ended, Processes
-from mbrl_ros.cli.drive_progress import Pace, Stall
+from mbrl_ros.cli.drive_progress import MeasuredPace, Stall
 from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError, MbrlError
@@ -141,7 +141,7 @@ def run_drive(
     monitor_of: type[DriveMonitor] = imported("mbrl_ros.cli.drive_monitor").DriveMonitor
     started_s = time.monotonic()
     stall, patience_s = Stall(), patience_s / slowest_pace(options)
-    pace = Pace()
+    pace = MeasuredPace()
     failure, lost = "", False
     writer = BagWriter(record, about={TRACK: lasting_name(options.track)}) if record is not None else None
 

@@ -36,7 +36,7 @@ class Stall:
         return self._now() - self._since_s
 
 
-class Pace:
+class MeasuredPace:
     """How fast simulated time passes while there are plans.
 
     Args:

@@ -23,7 +23,7 @@ from mbrl_ros.estimation import StateEstimator
 from mbrl_ros.evaluation.closed_loop import ClosedLoop
 from mbrl_ros.evaluation.drive_log import DriveLog, DriveSummary
 from mbrl_ros.models import passport
-from mbrl_ros.models.parametric import KINDS, build_for
+from mbrl_ros.models.parametric import KINDS
 from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.planning.settings import RacingPlannerSettings
 from mbrl_ros.simulation.simulator import Simulator
@@ -104,8 +104,7 @@ def loaded_model(name: str, vehicle: Vehicle) -> LoadedModel:
         ModelError: the folder's model cannot be used.
     """
     if name in KINDS:
-        nominal = build_for(vehicle, name, dt=0.02)
-        return passport.in_memory(nominal)
+        return passport.nominal(vehicle, name)
     if not Path(name).is_dir():
         raise ConfigError(f"--model {name}: neither a folder nor one of {', '.join(KINDS)}")
     return passport.load(name)

@@ -14,10 +14,8 @@ from enum import Enum
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mbrl_ros.core.config import Settings
+from mbrl_ros.core.freshness import fresh
 from mbrl_ros.core.vehicle import Limits
-
-ROUNDING_S = 1e-6
-"""Two ways to compute one instant differ by less [s]."""
 
 
 class GateSettings(Settings):
@@ -260,7 +258,8 @@ class CommandGate:
             return "the model's trust is silent"
         if self._latest is None:
             return "no command yet"
-        if not self._fresh(self._latest, now_s, receipt_s):
+        ages_s = now_s - self._latest.stamp_s, receipt_s - self._latest.receipt_s
+        if not fresh(*ages_s, self.settings.command_timeout_s, self.settings.future_tolerance_s):
             if self._recovered:
                 self.counters["command silence"] += 1
             self._recovered = False
@@ -270,11 +269,6 @@ class CommandGate:
             return "recovering"
         self._recovered = True
         return ""
-
-    def _fresh(self, latest: Received, now_s: float, receipt_s: float) -> bool:
-        """Whether ``latest`` may still act; where time was set back it is of no time that there is."""
-        oldest_s, ahead_s = self.settings.command_timeout_s, self.settings.future_tolerance_s + ROUNDING_S
-        return -ahead_s <= now_s - latest.stamp_s <= oldest_s and -ahead_s <= receipt_s - latest.receipt_s <= oldest_s
 
     def _capped(self, command: Command) -> Command:
         """``command`` within the speed cap.

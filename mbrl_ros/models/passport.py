@@ -22,8 +22,9 @@ from mbrl_ros import __version__
 from mbrl_ros.core.config import Settings, parse_settings
 from mbrl_ros.core.errors import ConfigError, LayoutError, ModelError
 from mbrl_ros.core.layout import Layout, ReferencePoint
+from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models.model import DynamicsModel
-from mbrl_ros.models.parametric import KINDS, Config, ParametricModel
+from mbrl_ros.models.parametric import KINDS, Config, ParametricModel, build_for
 
 WEIGHTS_FILE = "weights.safetensors"
 PASSPORT_FILE = "model.yaml"
@@ -301,6 +302,15 @@ def in_memory(model: SavableModel, provenance: Provenance | None = None) -> Load
         ModelError: it could not be loaded.
     """
     return from_bytes(*to_bytes(model, provenance))
+
+
+def nominal(vehicle: Vehicle, kind: str = "kinematic_bicycle", dt: float = 0.02) -> LoadedModel:
+    """Physics of a ``kind`` with a vehicle's nominal parameters, stepping ``dt`` [s], as if it had been loaded.
+
+    Raises:
+        ModelError: there is no such kind, or the vehicle's parameters do not fit.
+    """
+    return in_memory(build_for(vehicle, kind, dt=dt))
 
 
 def from_bytes(passport_yaml: str, weights_bytes: bytes) -> LoadedModel:

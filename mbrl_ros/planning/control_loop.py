@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from mbrl_ros.core.command_gate import ROUNDING_S, Command
+from mbrl_ros.core.command_gate import Command
 from mbrl_ros.core.config import Settings
 from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory
+from mbrl_ros.core.freshness import fresh
 from mbrl_ros.core.layout import ACTIONS, DRIVE_COMMAND, STATE, STEERING_COMMAND, VX, X, Y
 from mbrl_ros.core.state_history import StateHistory
 from mbrl_ros.core.vehicle import Limits
@@ -219,7 +220,8 @@ class ControlLoop:
             return self.fault
         if self._state is None:
             return "no state yet"
-        if not self._fresh(now_s, receipt_s):
+        ages_s = now_s - self._stamp_s, receipt_s - self._receipt_s
+        if not fresh(*ages_s, settings.state_timeout_s, settings.future_tolerance_s):
             self.counters["state lost"] += self._recovered
             self._recovered, self._good_in_row = False, 0
             return "state lost"
@@ -233,11 +235,6 @@ class ControlLoop:
         if now_s - self.plan.stamp_s > settings.plan_timeout_s or now_s >= self.plan.end_s:
             return "no fresh plan"
         return ""
-
-    def _fresh(self, now_s: float, receipt_s: float) -> bool:
-        """Whether the newest state may be acted on; where time was set back it is of no time that there is."""
-        oldest_s, ahead_s = self.settings.state_timeout_s, self.settings.future_tolerance_s + ROUNDING_S
-        return -ahead_s <= now_s - self._stamp_s <= oldest_s and -ahead_s <= receipt_s - self._receipt_s <= oldest_s
 
     def _blind(self, now_s: float) -> bool:
         """Whether the car has to stop for want of obstacles."""

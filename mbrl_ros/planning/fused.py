@@ -143,7 +143,8 @@ def fused(
     if settings.backend not in ("auto", "fused"):
         return None, ""
     gpu = missing_gpu()
-    reason = _unfit(settings, prior)
+    unknown = prior or settings.update != "mppi"
+    reason = "the kernels know no prior and no update but mppi" if unknown else ""
     try:
         problem = None if reason else KernelProblem(model, task, shapes)
     except UnfitError as error:
@@ -155,8 +156,3 @@ def fused(
     if gpu and settings.backend == "fused":
         made.note = f"The fused kernels run on this processor: {gpu}"
     return made, ""
-
-
-def _unfit(settings: MPPISettings, prior: bool) -> str:
-    """Why the kernels do not know how plans are improved, or nothing."""
-    return "the kernels know no prior and no update but mppi" if prior or settings.update != "mppi" else ""

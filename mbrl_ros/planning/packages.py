@@ -55,12 +55,19 @@ class Sizes:
         action: A.
         terms: T.
         tables: which of the parameters, weights and tables may come with another number of rows.
+        members: M, whose rollouts stand behind each other: their number is a multiple of M, too.
     """
 
     state: int
     action: int
     terms: int
     tables: tuple[int, ...] = ()
+    members: int = 1
+
+    @property
+    def unit(self) -> int:
+        """Numbers of rollouts are multiples of this."""
+        return LANES * self.members
 
 
 def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step | None, str]:
@@ -72,8 +79,8 @@ def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step 
         sizes: of the other arguments.
 
     Returns:
-        The compiled step, for numbers of rollouts that are a multiple of LANES, or None where it cannot be had; and a
-        note: a sentence on what went wrong or was done, or nothing.
+        The compiled step, for numbers of rollouts that are a multiple of ``sizes.unit``, or None where it cannot be
+        had; and a note: a sentence on what went wrong or was done, or nothing.
     """
     try:
         folder = cache_folder(PART)
@@ -160,8 +167,8 @@ def processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
-def _example(sizes: Sizes, tensors: list[torch.Tensor], count: int = LANES) -> tuple[Any, ...]:
-    generator = torch.Generator().manual_seed(0)
+def _example(sizes: Sizes, tensors: list[torch.Tensor], units: int = 1) -> tuple[Any, ...]:
+    generator, count = torch.Generator().manual_seed(0), units * sizes.unit
     state = torch.randn(sizes.state, count, generator=generator)
     action = torch.randn(sizes.action, count, generator=generator)
     return state, torch.zeros(sizes.terms, count), action, tensors
@@ -186,13 +193,13 @@ def _build(folder: Path, key: str, step: Step, tensors: list[torch.Tensor], size
 
     from mbrl_ros.planning.columns import unroll_columns
 
-    count = LANES * torch.export.Dim("rollouts", min=1, max=1 << 16)
+    count = sizes.unit * torch.export.Dim("rollouts", min=1, max=1 << 16)
     rows = [{0: torch.export.Dim(f"rows_{k}", min=2)} if k in sizes.tables else None for k in range(len(tensors))]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(
             _Program(step),
-            _example(sizes, tensors, 4 * LANES),  # a count of one unit would be taken for a constant
+            _example(sizes, tensors, 4),  # a count of one unit would be taken for a constant
             dynamic_shapes=({1: count}, {1: count}, {1: count}, rows),
         )
         program.graph_module.graph = unroll_columns(program.graph)

@@ -131,7 +131,11 @@ class Rollouts:
     def _compile(self) -> None:
         model = self._step.model
         sizes = packages.Sizes(
-            len(model.state_layout), len(model.action_layout), len(self.term_names), self._inputs.tables()
+            len(model.state_layout),
+            len(model.action_layout),
+            len(self.term_names),
+            self._inputs.tables(),
+            self.members,
         )
         self._compiled, self.note = packages.obtain(self._eager, self._inputs.current(), sizes)
 

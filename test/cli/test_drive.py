@@ -12,7 +12,7 @@ from rich.console import Console
 from mbrl_ros.bringup.graph import SimulationOptions, config_file
 from mbrl_ros.bringup.processes import Ended
 from mbrl_ros.cli.drive import run_drive, summary_table, why_ended
-from mbrl_ros.cli.drive_progress import Pace, Stall
+from mbrl_ros.cli.drive_progress import MeasuredPace, Stall
 from mbrl_ros.core.errors import ConfigError, ModelError
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.track_generator import TrackSettings, generate_track
@@ -109,7 +109,7 @@ def test_stalling_is_measured_from_the_last_place_or_the_first_plan():
 def test_pace_is_of_simulated_time_from_the_first_plan_on():
     wall_s = iter([20.0, 24.0, 30.0])
     log = DriveLog(Track.from_csv(config_file("tracks", "demo", ".csv")), 0.3)
-    pace = Pace(lambda: next(wall_s))
+    pace = MeasuredPace(lambda: next(wall_s))
     for stamp_s in (1.0, 2.0):  # nodes come up
         log.add_truth(stamp_s, np.zeros(8))
         pace.see(log)

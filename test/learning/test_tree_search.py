@@ -176,7 +176,7 @@ def test_an_agent_goes_on_in_its_last_tree_where_the_equations_are_given():
     state, _, _ = Point().step(first.tree.state[:, ROOT], first.action)
     state[2] += 0.1  # not where it was expected
     second = agent.decide(state, explore=False, last=first)
-    below = first.tree.below(first.slot)
+    below = first.tree.rooted_at(first.tree.child[first.tree.batch, ROOT, first.slot])
     assert second.kept.tolist() == [*below.child_visits[:2, ROOT].sum(dim=1).tolist(), 0]
     assert second.kept[:2].min() > 0
     assert torch.equal(second.candidates[:2], below.actions[:2, ROOT])

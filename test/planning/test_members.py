@@ -10,6 +10,7 @@ from mbrl_ros.core.tasks.racing import RacingSettings
 from mbrl_ros.models import passport
 from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
 from mbrl_ros.models.stepping import at_dt
+from mbrl_ros.planning import packages
 from mbrl_ros.planning.members import EachMember, risk
 from mbrl_ros.planning.mppi_settings import MPPISettings
 from mbrl_ros.planning.planner import Problem
@@ -79,6 +80,14 @@ def test_each_member_goes_its_own_way(model, race, start, actions, dt):
     torch.testing.assert_close(mean, costs.mean(dim=0))
     torch.testing.assert_close(trace.costs.sum(dim=1), mean, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(trace.states[:, -1, :8].double(), car.mean(dim=0), rtol=1e-3, atol=1e-3)
+
+
+def test_three_members_can_be_compiled_although_three_divides_no_vector(model, race, monkeypatch, tmp_path):
+    monkeypatch.setenv("MBRL_CACHE", str(tmp_path))
+    monkeypatch.setattr(packages, "missing_tools", lambda: "no compiler")
+    rollouts = Rollouts(at_dt(EachMember(model), DT), race, members=3)
+    rollouts.warm_up()
+    assert rollouts.note == "Rollouts are not compiled: no compiler"
 
 
 def unsure_when_fast():

@@ -294,16 +294,9 @@ def test_one_that_has_planned_stays_whatever_comes(server):
     assert list(server.planners._planners) == [("mppi", "b")]
 
 
-def test_it_falls_back_to_the_last_one_that_planned_over_several_that_never_did(server):
-    for model in ("b", "c"):
-        server.planners.serve(model, 0.0)
-        server.settle()
-    server.planners.fall_back(server.planners.planner(), "no plan was found")
-    assert server.plans_with() == "a"
-
-
-def test_going_back_before_the_new_one_has_planned_leaves_nothing_to_fall_back_to(server):
-    for model in ("b", "a"):
+@pytest.mark.parametrize("second", ["c", "a"], ids=["over several that never planned", "gone back to before"])
+def test_it_falls_back_to_the_last_one_that_planned(server, second):
+    for model in ("b", second):
         server.planners.serve(model, 0.0)
         server.settle()
     server.planners.fall_back(server.planners.planner(), "no plan was found")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 
 import torch
 
+from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.core.layout import STATE, YAW
 from mbrl_ros.core.tasks.task import Task
@@ -59,7 +59,7 @@ class Tube:
         gains = read_at(self.gains, places) * (places <= horizon - 1)[:, None, None]
         moves = read_at(self.jacobian, places)
         deviation = state - read_at(self.states, torch.tensor([elapsed]))[0]
-        deviation[YAW] = torch.remainder(deviation[YAW] + math.pi, 2 * math.pi) - math.pi
+        deviation[YAW] = wrap_angle(deviation[YAW])
         corrections = []
         for gain, move in zip(gains.unbind(0), moves.unbind(0), strict=True):
             corrections.append(gain @ deviation)

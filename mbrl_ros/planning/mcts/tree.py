@@ -149,17 +149,6 @@ class Tree:
             grown[name] = torch.cat([tensor, more], dim=1)
         return Tree(self.used, **grown)
 
-    def below(self, slot: torch.Tensor) -> Tree:
-        """What was searched below the candidate ``slot`` [B] of each root, as trees of their own.
-
-        Raises:
-            ValueError: one of these candidates was never visited.
-        """
-        top = self.child[self.batch, ROOT, slot]
-        if bool((top == UNVISITED).any()):
-            raise ValueError("a candidate that was never visited has no tree below it")
-        return self.rooted_at(top)
-
     def rooted_at(self, top: torch.Tensor) -> Tree:
         """The subtrees of the nodes ``top`` [B], as trees of their own."""
         kept = self._descendants(top)

@@ -241,10 +241,12 @@ def test_a_tree_that_expected_something_else_begins_anew_unless_it_follows_actio
 def test_there_is_no_tree_below_what_was_not_tried():
     tables = random_tables()
     tables["logits"][:, 2] = -np.inf
-    _, tree = searched_tables(tables, [1], SearchSettings(10))
+    process, tree = searched_tables(tables, [1], SearchSettings(10))
     assert tree.child[0, ROOT, 2] == UNVISITED
-    with pytest.raises(ValueError, match="never visited"):
-        tree.below(torch.tensor([2]))
+    root = process.leaf(torch.tensor([1]))
+    below, kept = reused(tree, torch.tensor([2]), root, open_loop=True)
+    assert not kept.any()
+    assert differences(below, 0, ROOT, Tree.rooted(root, 1)) == set()
 
 
 def test_noise_keeps_a_distribution_and_what_is_forbidden():
