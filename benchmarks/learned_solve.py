@@ -53,7 +53,8 @@ def make(name: str, options: argparse.Namespace) -> MPPI:
     vehicle = read_settings(CONFIG / "vehicles" / "f1tenth.yaml", Vehicle)
     settings = read_settings(CONFIG / "planners" / "mppi_f1tenth.yaml", RacingPlannerSettings)
     sizes = {"rollouts": options.rollouts, "horizon": options.horizon, "threads": options.threads}
-    mppi = settings.mppi.model_copy(update={**sizes, "tail_share": tail_share})
+    place = {"device": "auto" if options.device == "gpu" else "processor"}
+    mppi = settings.mppi.model_copy(update={**sizes, **place, "tail_share": tail_share})
     physics = build_for(vehicle, "single_track", dt=step_share * mppi.dt_s, integrator="euler")
     model: torch.nn.Module = physics
     if network is not None:
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=1024)
     parser.add_argument("--horizon", type=int, default=50)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("processor", "gpu"), default="processor")
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--only", action="append", choices=list(VARIANTS), help="may be repeated")
     parser.add_argument("--json", type=Path)

@@ -2,14 +2,15 @@
 
     pip install --no-deps --target /tmp/pytorch_mppi \\
         pytorch_mppi==0.9.1 arm_pytorch_utilities==0.5.0 pytorch_seed==0.2.0
-    python benchmarks/mppi_peers.py [--peer /tmp/pytorch_mppi] [--backend compiled] [--quick] [--json FILE]
+    python benchmarks/mppi_peers.py [--peer /tmp/pytorch_mppi] [--backend compiled] [--device gpu] [--quick]
 
 All run in this process with this torch, on the same model, cost, bounds, temperature and threads; rounds of ours and of
 the peers alternate, and a ratio is the median over rounds of peer / ours (above 1: ours is faster), its spread half the
 distance between quartiles, as a share. The peer gets our torch equations as TorchScript, which is faster than Python;
 ``--compile-peer`` adds its own ``compile()``. "white" is the peer's noise; "spline" is our default, with a tenth of the
 random numbers, which the peer calls KMPPI. The floor is the fused kernel compiled as C++ for this processor, with
-vectors, without torch. "gemm" is the time of the residual's products alone, by torch on [inputs, rollouts].
+vectors, without torch. "gemm" is the time of the residual's products alone, by torch on [inputs, rollouts]. With
+``--device gpu`` all but the floor run there.
 """
 
 from __future__ import annotations
@@ -76,8 +77,13 @@ def mppi_settings(options: argparse.Namespace, sampler: str, rollouts: int | Non
         temperature=0.1,
         effective_share=None,
         backend=options.backend,
+        device="auto" if options.device == "gpu" else "processor",
         threads=options.threads,
     )
+
+
+def device_of(settings: MPPISettings) -> str:
+    return "cuda" if settings.device == "auto" else "cpu"
 
 
 def vehicle() -> Vehicle:
@@ -118,22 +124,25 @@ def pytorch_mppi(model: torch.nn.Module, task: torch.nn.Module, settings: MPPISe
     """The peer's controller; the state has the step's cost behind it, since the peer's cost knows no step."""
     from pytorch_mppi import MPPI as PEER
 
-    step = Transition(model, task).float()
-    rows, actions = torch.zeros(settings.rollouts, 9), torch.zeros(settings.rollouts, 2)
+    device = device_of(settings)
+    step = Transition(model, task).float().to(device)
+    rows, actions = (torch.zeros(settings.rollouts, entries, device=device) for entries in (9, 2))
     with torch.no_grad():
         dynamics = step if compiled else torch.jit.freeze(torch.jit.trace(step.eval(), (rows, actions)))
-    low, high = (bound.float() for bound in task.bounds())
+    low, high = (bound.float().to(device) for bound in task.bounds())
+    std = torch.tensor([settings.steering_std_rad, settings.acceleration_std_mps2], device=device)
     controller = PEER(
         dynamics,
         lambda state, _: state[:, 8],
         nx=9,
-        noise_sigma=torch.diag(torch.tensor([settings.steering_std_rad, settings.acceleration_std_mps2]) ** 2),
+        noise_sigma=torch.diag(std**2),
         num_samples=settings.rollouts,
         horizon=settings.horizon,
         lambda_=settings.temperature,
         u_min=low,
         u_max=high,
-        U_init=torch.zeros(settings.horizon, 2),
+        U_init=torch.zeros(settings.horizon, 2, device=device),
+        device=device,
     )
     if compiled:
         controller.compile()
@@ -141,7 +150,7 @@ def pytorch_mppi(model: torch.nn.Module, task: torch.nn.Module, settings: MPPISe
 
     def update() -> object:
         with torch.inference_mode():
-            return controller.command(state)
+            return controller.command(state.to(device)).cpu()
 
     return update
 
@@ -176,15 +185,16 @@ def floor(model: torch.nn.Module, task: torch.nn.Module, settings: MPPISettings)
 
 def products(settings: MPPISettings, widths: tuple[int, ...] = (7, 64, 64, 3)) -> Update:
     """The residual's matrix products of a whole update."""
-    weights = [torch.randn(after, before) for before, after in pairwise(widths)]
-    inputs = [torch.randn(width, settings.rollouts) for width in widths[:-1]]
-    outputs = [torch.empty(width, settings.rollouts) for width in widths[1:]]
+    device = device_of(settings)
+    weights = [torch.randn(after, before, device=device) for before, after in pairwise(widths)]
+    inputs = [torch.randn(width, settings.rollouts, device=device) for width in widths[:-1]]
+    outputs = [torch.empty(width, settings.rollouts, device=device) for width in widths[1:]]
 
     def run() -> object:
         for _ in range(settings.horizon):
             for weight, x, y in zip(weights, inputs, outputs, strict=True):
                 torch.mm(weight, x, out=y)
-        return outputs
+        return outputs[-1][0, 0].item()  # waits for a GPU
 
     return run
 
@@ -280,7 +290,8 @@ def require_ready(planner: MPPI) -> None:
 
 def show(rows: list[Row], options: argparse.Namespace) -> None:
     table = Table(
-        title=f"MPPI update, {options.backend}, {options.rollouts} x {options.horizon}, {options.threads} threads"
+        title=f"MPPI update, {options.backend} on the {options.device}, {options.rollouts} x {options.horizon}, "
+        f"{options.threads} threads"
     )
     for column in ("benchmark", "peer", "ours [ms]", "peer [ms]", "peer / ours", "spread"):
         table.add_column(column, justify="left" if column in ("benchmark", "peer") else "right")
@@ -301,6 +312,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, default=Path("/tmp/pytorch_mppi"), help="folder that has it")  # noqa: S108
     parser.add_argument("--compile-peer", action="store_true", help="compare with the peer's own compilation, too")
     parser.add_argument("--backend", choices=("compiled", "fused"), default="fused", help="of ours")
+    parser.add_argument("--device", choices=("processor", "gpu"), default="processor", help="of ours and of the peer")
     parser.add_argument("--rollouts", type=int, default=2048)
     parser.add_argument("--horizon", type=int, default=56)
     parser.add_argument("--threads", type=int, default=2)

@@ -50,15 +50,22 @@ def kept(source: str, source_hash: str, options: Mapping[str, Any], decode: Call
 
 def shrink(largest_gb: float) -> int:
     """Drop the entries that were not used for longest until all take at most ``largest_gb``; how many went."""
-    entries = sorted((e for e in cache_folder(PART).iterdir() if e.is_dir()), key=lambda e: e.stat().st_mtime)
-    sizes = [sum(file.stat().st_size for file in entry.iterdir()) for entry in entries]
-    gone, left = 0, sum(sizes)
-    for entry, size in zip(entries, sizes, strict=True):
+    entries = sorted(filter(None, map(_measured, cache_folder(PART).iterdir())))
+    gone, left = 0, sum(size for _, size, _ in entries)
+    for _, size, entry in entries:
         if left <= largest_gb * 1e9:
             break
         shutil.rmtree(entry, ignore_errors=True)
         gone, left = gone + 1, left - size
     return gone
+
+
+def _measured(entry: Path) -> tuple[float, int, Path] | None:
+    """When a folder was last used and its bytes; None where another process moved it or its files away meanwhile."""
+    try:
+        return (entry.stat().st_mtime, sum(file.stat().st_size for file in entry.iterdir()), entry)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 @cache

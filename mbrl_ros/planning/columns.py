@@ -203,8 +203,8 @@ class _Unroller:
             rest = value.rest and self._call(aten.mT.default, value.rest)
             return _Columns(value.entries, -3 - value.dim, ndim, rest)
         rows, count = node.meta["val"].shape[-2:]
-        if not isinstance(count, int) or count > _LARGEST_ROW or (ndim > 2 and isinstance(rows, int)):
-            return None  # weights stay together
+        if not isinstance(count, int) or not 0 < count <= _LARGEST_ROW or (ndim > 2 and isinstance(rows, int)):
+            return None  # weights stay together, and what a model without memory remembers has no columns
         return _Columns(tuple(self._call(aten.select.int, value, -2, row) for row in range(count)), -1, ndim)
 
     def _gather(self, node: Node) -> _Columns | None:

@@ -142,7 +142,7 @@ def fused(
     """The fused kernels, where ``settings.backend`` wants them and they know the problem; or None and why, if asked."""
     if settings.backend not in ("auto", "fused"):
         return None, ""
-    gpu = missing_gpu()
+    gpu = "so the settings want it (device)" if settings.device == "processor" else missing_gpu()
     unknown = prior or settings.update != "mppi"
     reason = "the kernels know no prior and no update but mppi" if unknown else ""
     try:

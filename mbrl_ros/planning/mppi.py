@@ -109,8 +109,6 @@ class MPPI:
         self.model, self.task, self.settings, self.model_id = model, task, settings, model_id
         own = stepped(model)
         self._members = own if isinstance(own, EachMember) else None
-        torch_backend: Backend = "eager" if settings.backend == "eager" else "compiled"
-        self.rollouts = Rollouts(model, task, torch_backend, members=self._members.members if self._members else 1)
         std = standard_deviations(settings, model.action_layout) if noise_std is None else noise_std
         self._std = torch.tensor(std, dtype=torch.float32).expand(settings.horizon, -1)
         shapes = settings.noise_shapes(len(model.action_layout))
@@ -120,8 +118,9 @@ class MPPI:
         self._path_integral = PathIntegral(shapes, settings)
         self._update: Update = CrossEntropy(settings.cem) if cem else self._path_integral
         self._prior = prior
-        self._tubes = self._tube_maker()
         self._fused, self._unfused = fused(model, task, settings, shapes, std, seed, prior is not None)
+        self.rollouts = self._torch_rollouts()
+        self._tubes = self._tube_maker()
         self._commands = torch.empty(0)
         self._last: tuple[torch.Tensor, _Samples] | None = None
         self.reset()
@@ -300,6 +299,14 @@ class MPPI:
         """Lowest and highest action, [A] each."""
         low, high = self.task.bounds()
         return low.to(torch.float32), high.to(torch.float32)
+
+    def _torch_rollouts(self) -> Rollouts:
+        """Beside fused kernels they show no more than the plan, which is soonest done here."""
+        settings = self.settings
+        backend: Backend = "eager" if settings.backend == "eager" else "compiled"
+        gpu = settings.device == "auto" and self._fused is None and torch.cuda.is_available()
+        members = self._members.members if self._members else 1
+        return Rollouts(self.model, self.task, backend, members=members, device="cuda" if gpu else "cpu")
 
     def _tube_maker(self) -> TubeMaker | None:
         if not self.settings.tube:

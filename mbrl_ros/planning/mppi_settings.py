@@ -127,7 +127,10 @@ class MPPISettings(Settings):
     backend: Literal["auto", "eager", "compiled", "fused"] = Field(
         default="auto",
         description="how rollouts are evaluated: plain torch, compiled, or in one kernel with sampling and weighting "
-        "(`fused`, on a GPU where there is one), which few models have; `auto`: fused where it can be, else compiled",
+        "(`fused`), which few models have; `auto`: fused where it can be, else compiled",
+    )
+    device: Literal["auto", "processor"] = Field(
+        default="auto", description="where that is done: on a GPU where there is one, or always on the processor"
     )
     threads: int = Field(default=1, ge=1, le=64, description="threads of a solve; other nodes want a core too")
 

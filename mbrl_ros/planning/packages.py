@@ -4,7 +4,7 @@ A package holds one step of model and task for any number of rollouts; a rollout
 10 us, 50 of them a tenth of a solve; packages of several steps ran hardly faster, and took as much longer to build.)
 What is compiled depends on the structure of the equations alone: the values of parameters, weights, tracks and
 references are inputs. A package is therefore found by a hash of the traced operations, the inputs' shapes, the versions
-and the processor, and built once.
+and the processor or GPU, and built once. It runs where the parameters, weights and tables are.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def structure_hash(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> str
     with torch.no_grad(), Recorder(tree_leaves(example)) as operations:
         step(*example)
     shapes = [f"{tensor.dtype} {tuple(tensor.shape)[k in sizes.tables :]}" for k, tensor in enumerate(tensors)]
-    everything = [*operations.lines, *shapes, repr(sizes), repr(_CONFIG), torch.__version__, processor()]
+    machine = [torch.__version__, processor(), _gpu(tensors[0].device)]
+    everything = [*operations.lines, *shapes, repr(sizes), repr(_CONFIG), *machine]
     return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:16]
 
 
@@ -167,11 +168,18 @@ def processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
+def _gpu(device: torch.device) -> str:
+    """What code compiled for a GPU may rely on; nothing for this processor."""
+    if device.type == "cpu":
+        return ""
+    return f"{torch.cuda.get_device_name(device)} {torch.cuda.get_device_capability(device)} {torch.version.cuda}"
+
+
 def _example(sizes: Sizes, tensors: list[torch.Tensor], units: int = 1) -> tuple[Any, ...]:
-    generator, count = torch.Generator().manual_seed(0), units * sizes.unit
+    generator, count, device = torch.Generator().manual_seed(0), units * sizes.unit, tensors[0].device
     state = torch.randn(sizes.state, count, generator=generator)
     action = torch.randn(sizes.action, count, generator=generator)
-    return state, torch.zeros(sizes.terms, count), action, tensors
+    return state.to(device), torch.zeros(sizes.terms, count, device=device), action.to(device), tensors
 
 
 class _Program(torch.nn.Module):
@@ -219,7 +227,9 @@ def _load(path: Path, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> 
     from torch._inductor import aoti_load_package
 
     try:
-        loader = aoti_load_package(str(path)).loader
+        # One thread asks, and its questions wait for nothing that a recording (planning.graphs) could not hold.
+        on_gpu = tensors[0].device.type != "cpu"
+        loader = aoti_load_package(str(path), run_single_threaded=on_gpu).loader
     except RuntimeError as error:
         return None, f"cannot be loaded: {str(error).splitlines()[0]}"
 
@@ -228,9 +238,9 @@ def _load(path: Path, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> 
     ) -> list[torch.Tensor]:
         return loader.run([state, sums, action, *tensors])  # flat: sorting nested arguments costs more than the call
 
-    example = _example(sizes, tensors)
-    with torch.no_grad():
-        ours, theirs = compiled(*example), step(*example)
+    state, sums, action, _ = _example(sizes, tensors)
+    with torch.no_grad():  # two steps: what comes out of one has to be what the next takes
+        ours, theirs = (f(*f(state, sums, action, tensors), action, tensors) for f in (compiled, step))
     if not all(torch.allclose(a, b, _TOLERANCE, _TOLERANCE, equal_nan=True) for a, b in zip(ours, theirs, strict=True)):
         return None, "computes something else than the equations it was built from"
     return compiled, ""

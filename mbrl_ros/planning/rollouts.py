@@ -13,6 +13,7 @@ from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.planning import packages
+from mbrl_ros.planning.graphs import RolloutGraph
 
 Backend = Literal["eager", "compiled"]
 
@@ -42,7 +43,9 @@ class Rollouts:
     buffers of model and task as inputs. They are read from the modules at every call, so that changing them in place
     (``fill_``, ``copy_``) takes effect at once.
 
-    Internally everything lies as [entry, rollout], so that neighbouring rollouts are neighbours in memory.
+    Internally everything lies as [entry, rollout], so that neighbouring rollouts are neighbours in memory. On a GPU
+    compiled rollouts are recorded as a CUDA graph, once for each shape; states, actions and costs come from and go to
+    this processor.
 
     Args:
         model: a torch module f(s, a) -> s'.
@@ -50,9 +53,18 @@ class Rollouts:
         members: of an ensemble that each go their own way (`planning.members`); a model has as many rows for each
             action sequence, and as many states to begin with.
         backend: "compiled" falls back to "eager" where it cannot be had; ``note`` then says why.
+        device: where they run: "cpu" or "cuda".
     """
 
-    def __init__(self, model: DynamicsModel, task: Task, backend: Backend = "compiled", *, members: int = 1) -> None:
+    def __init__(
+        self,
+        model: DynamicsModel,
+        task: Task,
+        backend: Backend = "compiled",
+        *,
+        members: int = 1,
+        device: str = "cpu",
+    ) -> None:
         if abs(model.dt - task.dt) > 1e-9:
             raise LayoutError(f"the model steps {model.dt:g} s, the task {task.dt:g} s")
         model.action_layout.require(task.action_layout, "actions of the model and of the task")
@@ -62,8 +74,15 @@ class Rollouts:
         self.note = ""
         """Why rollouts are not compiled although they should be, or what happened on the way; empty if nothing did."""
         self._step = _Step(model, task)
-        self._inputs = _Inputs(self._step)
+        self._device = torch.device(device)
+        self._inputs = _Inputs(self._step, self._device)
         self._compiled: packages.Step | None = None
+        self._graphs: dict[torch.Size, RolloutGraph] = {}
+
+    @property
+    def device(self) -> str:
+        """Where rollouts run: "cpu" or "cuda"."""
+        return self._device.type
 
     @property
     def backend(self) -> Backend:
@@ -93,14 +112,14 @@ class Rollouts:
     def by_member(self, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """[M, K] costs of the applied ``actions`` [K, H, A] from ``state`` [S], or [M, S] with several members."""
         *_, (_, sums) = self._run(state, actions)
-        return -sums.sum(dim=0).unflatten(0, (self.members, -1))[:, : len(actions)]
+        return -sums.sum(dim=0).cpu().unflatten(0, (self.members, -1))[:, : len(actions)]
 
     def trace(self, state: torch.Tensor, actions: torch.Tensor) -> Trace:
         """States and costs by term of the applied ``actions`` [K, H, A] from ``state`` [S], the mean over members."""
         steps = list(self._run(state, actions))
-        states = self._mean(torch.stack([following for following, _ in steps]))[..., : len(actions)]
+        states = self._mean(torch.stack([following for following, _ in steps]).cpu())[..., : len(actions)]
         start = state.to(torch.float32).reshape(self.members, -1).mean(dim=0)[None, :, None].expand(1, -1, len(actions))
-        return Trace(torch.cat([start, states]).permute(2, 0, 1), -self._mean(steps[-1][1])[:, : len(actions)].T)
+        return Trace(torch.cat([start, states]).permute(2, 0, 1), -self._mean(steps[-1][1].cpu())[:, : len(actions)].T)
 
     def _mean(self, rows: torch.Tensor) -> torch.Tensor:
         """[..., M K] -> [..., K] mean over the members."""
@@ -108,25 +127,43 @@ class Rollouts:
 
     def _run(self, state: torch.Tensor, actions: torch.Tensor) -> Iterator[list[torch.Tensor]]:
         """State [S, K] and sums of rewards so far [T, K] after each step; K is padded to whole vectors."""
-        step = self._compiled or self._eager
-        columns = actions.to(torch.float32).permute(1, 2, 0)
+        columns = actions.to(self._device, torch.float32).permute(1, 2, 0)
         if extra := -len(actions) % packages.LANES:
             columns = torch.nn.functional.pad(columns, (0, extra))
         columns = columns.repeat(1, 1, self.members) if self.members > 1 else columns.contiguous()
+        begin = state.to(self._device, torch.float32).reshape(self.members, -1).T
+        begin = begin.repeat_interleave(columns.shape[-1] // self.members, dim=1)
         tensors = self._inputs.current()
-        begin = state.to(torch.float32).reshape(self.members, -1).T
-        current = begin.repeat_interleave(columns.shape[-1] // self.members, dim=1)
-        sums = torch.zeros(len(self.term_names), columns.shape[-1])
+        if self._compiled is None or self._device.type == "cpu":
+            return self._steps(begin, columns, tensors)
+        return self._recorded(begin, columns, tensors)
+
+    def _steps(
+        self, current: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]
+    ) -> Iterator[list[torch.Tensor]]:
+        step = self._compiled or self._eager
+        sums = torch.zeros(len(self.term_names), columns.shape[-1], device=self._device)
         for action in columns.unbind(0):
             current, sums = step(current, sums, action, tensors)
             yield [current, sums]
+
+    def _recorded(
+        self, begin: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]
+    ) -> Iterator[list[torch.Tensor]]:
+        """The same steps from a CUDA graph, recorded now where none fits."""
+        with torch.inference_mode():  # in every call: such tensors cannot be written to outside of it
+            graph = self._graphs.get(columns.shape)
+            if graph is None or not graph.fits(begin, columns, tensors):
+                graph = self._graphs[columns.shape] = RolloutGraph(self._steps, begin, columns, tensors)
+            return graph(begin, columns, tensors)
 
     def _eager(
         self, state: torch.Tensor, sums: torch.Tensor, action: torch.Tensor, tensors: list[torch.Tensor]
     ) -> list[torch.Tensor]:
         named = self._inputs.named(tensors)
         following, terms = torch.func.functional_call(self._step, named, (state.T, action.T))
-        return [following.T, sums + torch.stack([terms[name] for name in self.term_names])]
+        # Compiled code takes a state as it would lie in memory had it been made so, whatever it is given.
+        return [following.T.contiguous(), sums + torch.stack([terms[name] for name in self.term_names])]
 
     def _compile(self) -> None:
         model = self._step.model
@@ -153,9 +190,13 @@ class _Step(torch.nn.Module):
 
 
 class _Inputs:
-    """Parameters and buffers of a module as a short list of float32 tensors: scalars packed into the first."""
+    """Parameters and buffers of a module as a short list of float32 tensors on a device: scalars packed into the first.
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    The list is another one after a value changed.
+    """
+
+    def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
+        self._device = device
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         packed = {name for name, tensor in tensors.items() if tensor.ndim == 0 and tensor.is_floating_point()}
         self._scalars = {name: tensors[name] for name in sorted(packed)}
@@ -169,7 +210,8 @@ class _Inputs:
         versions = tuple(tensor._version for tensor in everything)
         if versions != self._versions or not self._current:
             scalars = torch.tensor([tensor.item() for tensor in self._scalars.values()], dtype=torch.float32)
-            self._current = [scalars, *(_single(tensor.detach()) for tensor in self._others.values())]
+            tensors = [scalars, *(_single(tensor.detach()) for tensor in self._others.values())]
+            self._current = [tensor.to(self._device) for tensor in tensors]
             self._versions = versions
         return self._current
 

@@ -120,6 +120,25 @@ def test_until_the_package_is_there_eager_rollouts_serve(monkeypatch):
         torch.testing.assert_close(rollouts.evaluate(state, actions), before)
 
 
+class MatrixIntegrator(DoubleIntegrator):
+    """The same as one matrix product, so that rollouts come out row by row."""
+
+    def forward(self, state, action):
+        a, b = torch.tensor([[1.0, self.dt], [0.0, 1.0]]), torch.tensor([[self.dt**2 / 2], [self.dt]])
+        return state @ a.T + action @ b.T / self.mass
+
+
+def test_states_that_a_model_keeps_row_by_row_go_into_the_next_step_as_they_should():
+    compiled, eager = (Rollouts(MatrixIntegrator(), Regulate(), backend) for backend in ("compiled", "eager"))
+    compiled.warm_up()
+    assert compiled.backend == "compiled", compiled.note
+    state, actions = torch.tensor([1.0, -0.5]), torch.randn(40, 10, 1, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ours, theirs = compiled.trace(state, actions), eager.trace(state, actions)
+    torch.testing.assert_close(ours.states, theirs.states)
+    torch.testing.assert_close(ours.costs, theirs.costs)
+
+
 def learned(dt, seed=0):
     """A model with memory whose weights are all random."""
     torch.manual_seed(seed)

@@ -1,0 +1,54 @@
+"""Whole rollouts on a GPU as one CUDA graph: a single launch, instead of some for each step of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+Steps = Callable[[torch.Tensor, torch.Tensor, list[torch.Tensor]], Iterator[list[torch.Tensor]]]
+"""(begin [S, K], columns [H, A, K], parameters, weights and tables) -> [state [S, K], sums [T, K]] after each step."""
+
+
+class RolloutGraph:
+    """Rollouts of one shape, recorded once and replayed with new numbers; `Steps` that run on the current GPU.
+
+    What a replay gives is overwritten by the next.
+
+    Args:
+        steps: to record; their tensors are on the GPU and they never wait for it.
+        begin: example of their arguments, as are the other two.
+    """
+
+    def __init__(self, steps: Steps, begin: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]) -> None:
+        self._begin, self._columns = begin.clone(), columns.clone()
+        self._tensors, self._given = [tensor.clone() for tensor in tensors], tensors
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            list(self._recorded(steps))  # loads what may not be loaded while recording
+        torch.cuda.current_stream().wait_stream(beside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._after = list(self._recorded(steps))
+
+    def fits(self, begin: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]) -> bool:
+        """Whether the arguments have the shapes that were recorded."""
+        pairs = zip([begin, columns, *tensors], [self._begin, self._columns, *self._tensors], strict=True)
+        return all(one.shape == other.shape for one, other in pairs)
+
+    def __call__(
+        self, begin: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]
+    ) -> Iterator[list[torch.Tensor]]:
+        """State [S, K] and sums [T, K] after each step."""
+        self._begin.copy_(begin)
+        self._columns.copy_(columns)
+        if tensors is not self._given:
+            for held, tensor in zip(self._tensors, tensors, strict=True):
+                held.copy_(tensor)
+            self._given = tensors
+        self._graph.replay()
+        return iter(self._after)
+
+    def _recorded(self, steps: Steps) -> Iterator[list[torch.Tensor]]:
+        return steps(self._begin, self._columns, self._tensors)
