@@ -136,8 +136,8 @@ class _Unroller:
         columns = self._front(node, _argument(node, 1, 0), _argument(node, 3, _END))
         if columns is None:
             return None
-        kept = slice(_argument(node, 2, None), _argument(node, 3, None), _argument(node, 4, 1))
-        return _Columns(columns.entries[kept], columns.dim, columns.ndim)
+        kept = columns.entries[slice(_argument(node, 2, None), _argument(node, 3, None), _argument(node, 4, 1))]
+        return _Columns(kept, columns.dim, columns.ndim) if kept else None
 
     def _front(self, node: Node, dim: int, end: int) -> _Columns | None:
         """As `_columns`, but columns with a rest will do where no more than their entries before ``end`` are wanted."""
