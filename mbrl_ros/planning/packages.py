@@ -135,6 +135,10 @@ def structure_hash(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> str
 class Recorder(TorchDispatchMode):
     """Writes down the operations that run: each with its arguments, tensors by where they come from."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, only to keep it from compiling this class; takes a second
+
     def __init__(self, inputs: list[torch.Tensor]) -> None:
         super().__init__()
         self.lines: list[str] = []
@@ -224,12 +228,11 @@ def _load(path: Path, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> 
     """The compiled step at ``path``, checked against its name and against ``step`` on an example; or why not."""
     if digest(path) != path.stem.rpartition("-")[2]:
         return None, "its contents are not what was written"
-    from torch._inductor import aoti_load_package
-
     try:
-        # One thread asks, and its questions wait for nothing that a recording (planning.graphs) could not hold.
+        # As torch._inductor.aoti_load_package does, without importing the compiler, which takes a second. On a GPU one
+        # thread asks, and its questions wait for nothing that a recording (planning.graphs) could not hold.
         on_gpu = tensors[0].device.type != "cpu"
-        loader = aoti_load_package(str(path), run_single_threaded=on_gpu).loader
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", on_gpu, 1, -1)
     except RuntimeError as error:
         return None, f"cannot be loaded: {str(error).splitlines()[0]}"
 

@@ -1,6 +1,9 @@
 """Compiled packages on disk: found again, told apart, and never trusted blindly. Nothing is compiled here."""
 
+import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,20 @@ def test_the_hash_tells_structures_apart(car, race, vehicle):
         hash_of(DoubleIntegrator(dt=0.2), Regulate(dt=0.2)),
     ]
     assert len(set(hashes)) == len(hashes)
+
+
+def test_what_is_compiled_is_loaded_without_the_compiler(built, car, race, tmp_path):
+    """Importing it takes seconds, in which a planner that starts has to wait."""
+    (tmp_path / "pickled").write_bytes(pickle.dumps((car, race)))
+    program = (
+        "import pickle, sys; from mbrl_ros.planning.rollouts import Rollouts\n"
+        "rollouts = Rollouts(*pickle.load(open(sys.argv[1], 'rb'))); rollouts.warm_up()\n"
+        "print(rollouts.backend, *sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "pickled")]
+    backend, *loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert backend == "compiled"
+    assert {"torch._dynamo", "torch._inductor", "sympy"}.isdisjoint(loaded)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty"])
