@@ -19,6 +19,7 @@ from mbrl_ros.planning.cuda.update import FusedUpdate, Guess, Updated
 from mbrl_ros.planning.mppi_settings import MPPISettings
 from mbrl_ros.planning.noise import NoiseShape
 from mbrl_ros.planning.planner import PlanningError
+from mbrl_ros.planning.rollouts import Trace
 
 Where = Literal["gpu", "processor"]
 
@@ -115,6 +116,12 @@ class Fused:
         """Commands [P + H, 2, K], those of the past in front, and costs [K] of the last iteration."""
         assert self._update is not None  # noqa: S101  # likewise
         return torch.tensor(self._update.commands()), torch.tensor(self._update.costs())
+
+    def trace(self, state: torch.Tensor, actions: torch.Tensor) -> Trace:
+        """As `planning.rollouts.Rollouts.trace`."""
+        assert self._update is not None  # noqa: S101  # likewise
+        states, costs = self._update.trace(state.numpy(), actions.numpy())
+        return Trace(torch.from_numpy(states), torch.from_numpy(costs))
 
     def _compile(self) -> None:
         try:

@@ -25,7 +25,7 @@ from mbrl_ros.planning.mppi_settings import MPPISettings, standard_deviations
 from mbrl_ros.planning.path_integral import Drawn, PathIntegral, Update
 from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.prior import Prior
-from mbrl_ros.planning.rollouts import Backend, Rollouts
+from mbrl_ros.planning.rollouts import Backend, Rollouts, Trace
 from mbrl_ros.planning.sampler import Distribution, Sampler
 from mbrl_ros.planning.threads import threads
 from mbrl_ros.planning.weighting import effective_sample_size
@@ -134,9 +134,9 @@ class MPPI:
     def hindered(self) -> bool:
         """Whether rollouts, the plan's own included, are evaluated in a slower way than the settings ask for."""
         unfused = (self.settings.backend == "fused" or self._fused is not None) and self.backend != "fused"
+        uncompiled = self.backend == "eager" and self.rollouts.wanted != "eager"
         slow_tube = self._tubes is not None and self._tubes.backend != self._tubes.wanted
-        # Rollouts show the plan also beside the kernels.
-        return unfused or slow_tube or self.rollouts.backend != self.rollouts.wanted
+        return unfused or uncompiled or slow_tube
 
     @property
     def note(self) -> str:
@@ -160,7 +160,8 @@ class MPPI:
         with threads(self.settings.threads):
             if self._fused is not None:
                 self._fused.warm_up(background)
-            self.rollouts.warm_up(background)
+            if self.backend != "fused":
+                self.rollouts.warm_up(background)
             if self._tubes is not None:
                 self._tubes.warm_up(background)
 
@@ -185,7 +186,7 @@ class MPPI:
             ranked = torch.argsort(costs)[: int(torch.isfinite(costs).sum())]
             places = torch.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().long()
             chosen = ranked[places]
-            states = self.rollouts.trace(state, applied[chosen]).states
+            states = self._trace(state, applied[chosen]).states
             return states[..., : len(STATE)].double().numpy(), costs[chosen].double().numpy()
 
     def _plan(self, problem: Problem, prior: torch.Tensor) -> ControlSequence:
@@ -206,7 +207,7 @@ class MPPI:
             finite += done.finite_share / iterations
             self._last = (start, done.samples)
         applied = self._applied(torch.cat([past, source.mean])[..., None], len(past))
-        trace = self.rollouts.trace(start, applied)
+        trace = self._trace(start, applied)
         if not bool(trace.states.isfinite().all() and trace.costs.isfinite().all()):
             raise PlanningError(f"no plan {begun.where}: the mean of finite rollouts leads to what is not finite")
         car = len(STATE)  # what a model remembers stands behind it
@@ -274,6 +275,11 @@ class MPPI:
             found.finite_share,
             samples,
         )
+
+    def _trace(self, start: torch.Tensor, applied: torch.Tensor) -> Trace:
+        """Where sequences [K, H, A], as they act, lead from ``start``, and what they cost."""
+        fused = self._fused
+        return fused.trace(start, applied) if fused is not None and fused.ready else self.rollouts.trace(start, applied)
 
     @property
     def _samples(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -1,9 +1,12 @@
 // One MPPI update in four kernels: draw commands, roll out, weigh, combine. See planning/mppi.py for the algorithm.
+// A fifth shows where sequences lead, the mean's above all.
 //
 // Arrays are [entry, rollout], padded to `stride` rollouts. Commands are [past + horizon, 2, rollout]; those of the
 // past are in front and the same for all.
 
 #define ACTIONS 2
+#define STATES 8
+#define TERMS 8
 #define COUNTED 128  // rollouts in which commands at a bound are counted
 
 // Four standard normal numbers of a rollout and an action.
@@ -94,7 +97,7 @@ struct World {
 // A step of one lane: loops over lanes call functions, since compilers make vectors of nothing that has structs in it.
 INLINE void advance(const World& w, Group& group, int lane, float steering, float drive, float& cost) {
     const Car car = group.car(lane), next = driven(w.p, w.actuators, car, steering, drive);
-    cost += racing_cost(w.task, w.map, car, next, steering);
+    cost += racing_terms(w.task, w.map, car, next, steering).sum();
     group.keep(lane, next);
 }
 
@@ -116,7 +119,7 @@ INLINE void correct(const World& w, Group& group, const Group& predicted, int la
 }
 
 INLINE void charge(const World& w, const Group& before, const Group& after, int lane, float steering, float& cost) {
-    cost += racing_cost(w.task, w.map, before.car(lane), after.car(lane), steering);
+    cost += racing_terms(w.task, w.map, before.car(lane), after.car(lane), steering).sum();
 }
 
 INLINE void advance_all(const World& w, Group& group, const float* steering, const float* drive, float* cost) {
@@ -177,6 +180,40 @@ KERNEL rollouts(const Inputs* inputs, const float* table, const int* nearest, co
             costs[first + lane] = cost[lane];
             pulls[first + lane] = pull[lane];
         }
+    }
+}
+
+// The state after a step [entry], and the sums of the cost's terms so far [term]; of one lane.
+INLINE void show(const World& w, const Group& before, const Group& after, int lane, float steering, float* state,
+                 float (*sums)[LANES], int stride) {
+    const Car car = after.car(lane);
+    const Motion& m = car.motion;
+    const float values[STATES] = {m.x, m.y, m.yaw, m.vx, m.vy, m.yaw_rate, car.steering, car.acceleration};
+    for (int entry = 0; entry < STATES; ++entry) state[entry * stride + lane] = values[entry];
+    const Terms t = racing_terms(w.task, w.map, before.car(lane), car, steering);
+    const float terms[TERMS] = {t.progress, t.lateral, t.heading, t.boundary, t.speed, t.slip, t.effort, t.rate};
+    for (int term = 0; term < TERMS; ++term) sums[term][lane] += terms[term];
+}
+
+// `actions` are as they act: [horizon, 2, rollout]; `states` [horizon, 8, rollout] come after each step.
+KERNEL trace(const Inputs* inputs, const float* table, const int* nearest, const float* network, const float* actions,
+             float* states, float* terms, int count, int stride) {
+    const Inputs& in = *inputs;
+    const World w{in.model, in.task, actuators_of(in.model), Map{table, nearest}, network};
+    EACH_GROUP(first, count) {
+        Group group;
+        float sums[TERMS][LANES], cost[LANES];
+        EACH_LANE(lane) begin(in, group, lane);
+        EACH_LANE(lane) cost[lane] = 0.0f;  // asked for by term
+        for (int term = 0; term < TERMS; ++term) EACH_LANE(lane) sums[term][lane] = 0.0f;
+        for (int step = 0; step < HORIZON; ++step) {
+            const Group before = group;
+            const float *steering = actions + (size_t)step * ACTIONS * stride + first, *drive = steering + stride;
+            float* state = states + (size_t)step * STATES * stride + first;
+            advance_all(w, group, steering, drive, cost);
+            EACH_LANE(lane) show(w, before, group, lane, steering[lane], state, sums, stride);
+        }
+        for (int term = 0; term < TERMS; ++term) EACH_LANE(lane) terms[term * stride + first + lane] = sums[term][lane];
     }
 }
 

@@ -55,8 +55,15 @@ INLINE float wall(const Task& task, float clearance) {
     return task.boundary_weight * squared(excess(used)) + task.crossing_weight * beyond;
 }
 
-// Cost of the step from `before` to `after`, after all terms a negative reward.
-INLINE float racing_cost(const Task& task, const Map& map, const Car& before, const Car& after, float steering_command) {
+// What a step costs by term, in the order of `RacingTask.term_names`.
+struct Terms {
+    float progress, lateral, heading, boundary, speed, slip, effort, rate;
+
+    INLINE float sum() const { return progress + lateral + heading + boundary + speed + slip + effort + rate; }
+};
+
+// Cost of the step from `before` to `after`: each term a negative reward.
+INLINE Terms racing_terms(const Task& task, const Map& map, const Car& before, const Car& after, float steering_command) {
     const Motion& m = after.motion;
     const Place place = place_of(task, map, held_finite(m.x), held_finite(m.y));
     const float vx = held_finite(m.vx), vy = held_finite(m.vy), yaw_rate = held_finite(m.yaw_rate);
@@ -76,9 +83,12 @@ INLINE float racing_cost(const Task& task, const Map& map, const Car& before, co
         squared(steering / task.actuators_steering_limit) + squared(acceleration / task.actuators_acceleration_limit);
     const float change = (held_finite(steering_command) - held_finite(before.steering)) / task.actuators_steering_limit;
     const float jerk = (acceleration - held_finite(before.acceleration)) / (TASK_DT_S * task.actuators_jerk_limit);
-    const float rate = -task.progress_weight * progress + task.lateral_weight * squared(offset) +
-                       task.heading_weight * (2 - 2 * c) + boundary + task.speed_weight * squared(too_fast) +
-                       task.slip_weight * (squared(excess(demand - 1)) + squared(excess(slip - 1))) +
-                       task.effort_weight * effort + task.rate_weight * (squared(change) + squared(jerk));
-    return rate * TASK_DT_S;
+    return Terms{-task.progress_weight * progress * TASK_DT_S,
+                 task.lateral_weight * squared(offset) * TASK_DT_S,
+                 task.heading_weight * (2 - 2 * c) * TASK_DT_S,
+                 boundary * TASK_DT_S,
+                 task.speed_weight * squared(too_fast) * TASK_DT_S,
+                 task.slip_weight * (squared(excess(demand - 1)) + squared(excess(slip - 1))) * TASK_DT_S,
+                 task.effort_weight * effort * TASK_DT_S,
+                 task.rate_weight * (squared(change) + squared(jerk)) * TASK_DT_S};
 }

@@ -1,16 +1,19 @@
-"""One MPPI update by the fused kernels: random numbers, rollouts, costs, weights and the weighted mean."""
+"""One MPPI update by the fused kernels: random numbers, rollouts, costs, weights and the weighted mean; and traces."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.layout import STATE
 from mbrl_ros.planning.cuda.kernels import THREADS, Kernels, Launch
 from mbrl_ros.planning.cuda.problem import MOST_PAST, KernelProblem
 
 _LANES = 16  # arrays are padded to whole vectors of the widest kind
+_SHOWN = 16  # sequences that are traced at a time
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ class FusedUpdate:
             "basis": kernels.array(problem.basis),
             "commands": kernels.array(np.zeros((rows, 2, stride), dtype=np.float32)),
             **{name: kernels.array(np.zeros(stride, dtype=np.float32)) for name in ("costs", "pulls", "weights")},
+            "actions": kernels.array(np.zeros((problem.horizon, 2, _SHOWN), dtype=np.float32)),
+            "states": kernels.array(np.zeros((problem.horizon, len(STATE), _SHOWN), dtype=np.float32)),
+            "terms": kernels.array(np.zeros((len(problem.task.term_names), _SHOWN), dtype=np.float32)),
         }
         blocks = -(-rollouts // THREADS)
         self._program = kernels.program(
@@ -107,6 +113,8 @@ class FusedUpdate:
                 self._launch("combine", ("inputs", "weights", "commands", "outcome"), 2 * problem.horizon, stride),
             ]
         )
+        traced = ("inputs", "table", "nearest", "network", "actions", "states", "terms")
+        self._trace = kernels.program([Launch("trace", (*self._named(traced), _SHOWN, _SHOWN), 1)])
 
     def restart(self) -> None:
         """Begin the random numbers anew."""
@@ -133,6 +141,16 @@ class FusedUpdate:
         figures = ("temperature", "effective_size", "finite_share", "saturation_share")
         return Updated(outcome["nominal"].copy(), *(float(outcome[name]) for name in figures))
 
+    def trace(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """States [K, H + 1, 8] and costs by term [K, T] of ``actions`` [K, H, 2], as they act, from ``state`` [8]."""
+        self._refresh()
+        self._values["state"] = state
+        self._kernels.write(self._arrays["inputs"], self._values)
+        parts = [self._traced(actions[first : first + _SHOWN]) for first in range(0, len(actions), _SHOWN)]
+        states, costs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        begin = np.broadcast_to(np.asarray(state, dtype=np.float32), (len(actions), 1, len(STATE)))
+        return np.concatenate([begin, states], axis=1), costs
+
     def costs(self) -> np.ndarray:
         """[K] costs of the last update's samples; not finite where a rollout was not."""
         return self._kernels.read(self._arrays["costs"])[: self._rollouts]
@@ -147,7 +165,19 @@ class FusedUpdate:
         return self._kernels.read(self._arrays["commands"])[:rows, :, : self._rollouts]
 
     def _launch(self, name: str, arrays: tuple[str, ...], blocks: int, stride: int) -> Launch:
-        return Launch(name, (*(self._arrays[array] for array in arrays), self._rollouts, stride), blocks)
+        return Launch(name, (*self._named(arrays), self._rollouts, stride), blocks)
+
+    def _named(self, arrays: tuple[str, ...]) -> tuple[Any, ...]:
+        return tuple(self._arrays[array] for array in arrays)
+
+    def _traced(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """States [K, H, 8] after each step and costs by term [K, T] of no more sequences than there is room for."""
+        padded = np.zeros((self._problem.horizon, 2, _SHOWN), dtype=np.float32)
+        padded[..., : len(actions)] = np.moveaxis(actions, 0, -1)
+        self._kernels.write(self._arrays["actions"], padded)
+        self._trace()
+        states, terms = (self._kernels.read(self._arrays[name])[..., : len(actions)] for name in ("states", "terms"))
+        return np.moveaxis(states, -1, 0).copy(), terms.T.copy()
 
     def _refresh(self) -> None:
         """Parameters, weights, limits and tables as they are now."""

@@ -136,6 +136,20 @@ def test_costs_are_those_of_the_torch_model_and_task(name, vehicle, race, start)
         assert costs.std() > 1.0
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_traces_are_those_of_the_torch_model_and_task_term_by_term(name, vehicle, race, start):
+    one = planned(MODELS[name](vehicle), race, start)
+    applied = np.random.default_rng(1).normal(size=(37, HORIZON, 2)) * STD  # more than are traced at a time
+    states, costs = one.update.trace(start.numpy(), applied)
+    with torch.no_grad():
+        actions = torch.tensor(applied)
+        expected = rollout(one.model, start.double().expand(37, 8), actions)
+        terms = race.terms(expected[:, :-1], actions, expected[:, 1:])
+    np.testing.assert_allclose(states, expected.numpy(), rtol=1e-3, atol=2e-3)
+    by_term = torch.stack([-terms[term].sum(dim=1) for term in race.term_names], dim=1)
+    np.testing.assert_allclose(costs, by_term.numpy(), **AGREEMENT)
+
+
 def test_changes_in_place_take_effect_at_once(kinematic):
     kinematic.update(kinematic.guess)
     before = kinematic.update.costs().copy()
@@ -302,4 +316,8 @@ def test_on_a_gpu_costs_and_plans_are_those_of_this_processor(name, vehicle, rac
         np.testing.assert_allclose(gpu.update.commands(), host.update.commands(), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(gpu.update.costs(), host.update.costs(), rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(ours.nominal, theirs.nominal, rtol=1e-2, atol=1e-3)
+        actions = np.moveaxis(host.update.commands()[4:, :, :20], -1, 0)
+        shown, expected = (one.update.trace(start.numpy(), actions) for one in (gpu, host))
+        np.testing.assert_allclose(shown[0], expected[0], rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(shown[1], expected[1], rtol=2e-3, atol=2e-3)
     torch.testing.assert_close(torch.tensor(gpu.update.costs()).double(), reference_costs(gpu), rtol=2e-3, atol=2e-3)
