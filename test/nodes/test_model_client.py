@@ -63,6 +63,13 @@ def test_an_answer_that_got_lost_is_asked_for_again(nodes):
         thread.join()
 
 
+def test_without_a_server_it_is_said_what_is_missing(nodes):
+    from mbrl_ros.nodes.shared.model_client import fetch_model
+
+    with pytest.raises(ModelError, match=r"no service /server/get_model after 0\.3 s; is the dynamics server running"):
+        fetch_model(nodes[1], "/server/get_model", 0.3)
+
+
 def test_a_server_that_never_answers_is_given_up(nodes):
     from mbrl_ros.nodes.shared.model_client import fetch_model
 
