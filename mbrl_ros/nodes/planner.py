@@ -31,9 +31,9 @@ from mbrl_ros.nodes.shared.planner_source import PlannerSource
 from mbrl_ros.nodes.shared.run import run
 from mbrl_ros.nodes.shared.shadow import Shadow
 from mbrl_ros.planning.control_loop import ControlLoop
-from mbrl_ros.planning.planner import Planner, PlanningError, Problem
-from mbrl_ros.planning.racing import racing_planner
-from mbrl_ros.planning.rehearsal import rehearsal
+from mbrl_ros.planning.planner import Planner, PlanningError, Problem, makeshift
+from mbrl_ros.planning.racing import SERVES_EAGERLY, racing_planner
+from mbrl_ros.planning.rehearsal import rehearsal, require_followable
 from mbrl_ros.planning.settings import RacingPlannerSettings, by_planner
 
 
@@ -52,6 +52,9 @@ class PlannerSettings(RacingPlannerSettings):
     model_server: str = Field("/dynamics_server", description="node that serves the model")
     startup_timeout_s: float = Field(60.0, gt=0.0, description="longest wait for the model when configuring [s]")
     server_timeout_s: float = Field(0.1, gt=0.05, description="longest silence of the model server [s]")
+    eager_speed_mps: float = Field(
+        2.0, gt=0.0, le=100.0, description="top speed while plans are found in plain torch, until all is compiled"
+    )
     candidates_rate_hz: float = Field(5.0, gt=0.0, le=50.0, description="rate of ~/candidate_trajectories")
     odom_frame: str = Field("odom", description="frame of states and plans")
 
@@ -72,7 +75,9 @@ class PlannerNode:
         self.track = Track.from_csv(settings.track)
         self.loop = ControlLoop(self.vehicle.limits, settings.loop, settings.task.obstacles)
         server = settings.model_server, settings.startup_timeout_s, settings.server_timeout_s
-        self.source = PlannerSource(self.node, self.clock, *server, self._make, self._rehearsal, settings.planner)
+        self.source = PlannerSource(
+            self.node, self.clock, *server, self._make, self._rehearsal, settings.planner, settings.eager_speed_mps
+        )
         self.active = False
         self._planning_with: Planner | None = None
         self._problem: Problem | None = None
@@ -99,7 +104,7 @@ class PlannerNode:
         self.deactivate()
 
     def configure(self) -> None:
-        """Fetch the model, build the planner and warm it up; blocks until ready."""
+        """Fetch the model and build the planner; blocks until that can serve."""
         self.source.begin()
         self._told.track(self.track, self.clock.now_s())
 
@@ -129,9 +134,11 @@ class PlannerNode:
         self._planning_with = self._problem = None
         self._wants_state = False
 
-    def _make(self, loaded: LoadedModel, kind: str) -> Planner:
+    def _make(self, loaded: LoadedModel, kind: str, at_once: bool) -> Planner:
         planner = racing_planner(self._settings_of[kind], loaded, self.vehicle, self.track, self.settings.seed)
-        planner.warm_up()
+        if at_once and kind not in SERVES_EAGERLY:
+            self.node.get_logger().info(f"planner {kind} serves once it is compiled; the first time takes a while")
+        planner.warm_up(background=at_once and kind in SERVES_EAGERLY)
         return planner
 
     def _rehearsal(self) -> Callable[[Planner], None] | None:
@@ -198,10 +205,12 @@ class PlannerNode:
         if planner is not self._planning_with:
             planner.reset(self.loop.plan)  # goes on from what is being followed
             self._planning_with = planner
-        age_s = self.clock.now_s() - problem.stamp_s
-        begun = time.perf_counter()
+        begun, begun_s = time.perf_counter(), self.clock.now_s()
+        age_s = begun_s - problem.stamp_s
         plan = planner.plan(problem)
         solve_time_s = time.perf_counter() - begun
+        if makeshift(planner) and self.loop.followed is None:
+            require_followable(planner, self.clock.now_s() - begun_s, self.settings.loop.plan_timeout_s)
         with self._lock:
             refusal = self.loop.adopt(plan, solve_time_s)
         if refusal:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -77,13 +76,9 @@ class Fused:
         if self._update is not None:
             self._update.restart()
 
-    def warm_up(self, background: bool = False) -> None:
-        """Compile the kernels, in a thread of its own where ``background`` is set; a few seconds, once per machine."""
-        if self.ready:
-            return
-        if background:
-            threading.Thread(target=self._compile, name="compile kernels", daemon=True).start()
-        else:
+    def warm_up(self) -> None:
+        """Load or compile the kernels; a few seconds, once per machine."""
+        if not self.ready:
             self._compile()
 
     def __call__(self, asked: Asked) -> Updated:

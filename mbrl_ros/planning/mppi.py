@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,9 @@ from mbrl_ros.planning.rollouts import Backend, Rollouts, Trace
 from mbrl_ros.planning.sampler import Distribution, Sampler
 from mbrl_ros.planning.threads import threads
 from mbrl_ros.planning.weighting import effective_sample_size
+
+AT_ONCE_S = 0.5
+"""What was compiled before is loaded within this time [s], though other nodes start beside."""
 
 _Samples = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 """Gives an iteration's actions as they act [K, H, A], and costs [K], for whoever asks before the next iteration."""
@@ -113,7 +117,10 @@ class MPPI:
         self._std = torch.tensor(std, dtype=torch.float32).expand(settings.horizon, -1)
         shapes = settings.noise_shapes(len(model.action_layout))
         self._from_last = shapes[0].integrated
-        self._sampler = Sampler(shapes, settings.rollouts, settings.antithetic, seed)
+        self._all, self._few = (
+            Sampler(shapes, count, settings.antithetic, seed)
+            for count in (settings.rollouts, min(settings.rollouts, settings.eager_rollouts))
+        )
         cem = settings.update == "cem"
         self._path_integral = PathIntegral(shapes, settings)
         self._update: Update = CrossEntropy(settings.cem) if cem else self._path_integral
@@ -122,6 +129,7 @@ class MPPI:
         self.rollouts = self._torch_rollouts()
         self._tubes = self._tube_maker()
         self._commands = torch.empty(0)
+        self._warming: threading.Thread | None = None
         self._last: tuple[torch.Tensor, _Samples] | None = None
         self.reset()
 
@@ -141,13 +149,16 @@ class MPPI:
     @property
     def note(self) -> str:
         """Why rollouts are not fused or compiled, or what was done to compile them; empty if nothing was."""
+        if self._few_serve:
+            return f"{self._few.count} of {self.settings.rollouts} rollouts until these are compiled"
         parts = (self._fused, self.rollouts, self._tubes)
         notes = (self._unfused, *(part.note for part in parts if part is not None))
         return ". ".join(note for note in notes if note)
 
     def reset(self, plan: ControlSequence | None = None) -> None:
         """Forget the previous plan, or go on from another planner's, and begin the random numbers anew."""
-        self._sampler.reset()
+        for sampler in (self._all, self._few):
+            sampler.reset()
         self._update.reset()
         if self._fused is not None:
             self._fused.reset()
@@ -156,14 +167,30 @@ class MPPI:
         self._kept = torch.empty(self.settings.horizon, len(self.model.action_layout), 0)
 
     def warm_up(self, background: bool = False) -> None:
-        """Load or build the compiled rollouts; in the background, eager ones serve meanwhile, slowly."""
-        with threads(self.settings.threads):
-            if self._fused is not None:
-                self._fused.warm_up(background)
-            if self.backend != "fused":
-                self.rollouts.warm_up(background)
-            if self._tubes is not None:
-                self._tubes.warm_up(background)
+        """Load what evaluates rollouts, or compile it.
+
+        Args:
+            background: what is not there at once is compiled in a thread, while a few eager rollouts serve.
+        """
+        self._warming = threading.Thread(target=self._compile, name="compile rollouts", daemon=True)
+        self._warming.start()
+        self._warming.join(AT_ONCE_S if background else None)
+
+    @property
+    def _compiling(self) -> bool:
+        return self._warming is not None and self._warming.is_alive()
+
+    @property
+    def _few_serve(self) -> bool:
+        return self._compiling and self.backend == "eager"
+
+    def _compile(self) -> None:
+        if self._fused is not None:
+            self._fused.warm_up()
+        if self.backend != "fused":
+            self.rollouts.warm_up()
+        if self._tubes is not None:
+            self._tubes.warm_up()
 
     def plan(self, problem: Problem) -> ControlSequence:
         """The sequence to follow from the problem's stamp on.
@@ -199,9 +226,10 @@ class MPPI:
         origin = problem.commands.at(stamp_s) if self._from_last else np.zeros(len(self.model.action_layout))
         source, counted_from = Distribution(previous, self._std), torch.tensor(origin, dtype=torch.float32)
         saturated, finite = 0.0, 0.0
+        iterate = self._by_kernels if self.backend == "fused" else self._by_torch  # once: they may come at any time
         for _ in range(iterations):
             begun = _Begun(start, source, previous, prior, kept, past, counted_from, f"at {stamp_s:.3f} s")
-            done = self._by_kernels(begun) if self.backend == "fused" else self._by_torch(begun)
+            done = iterate(begun)
             source, kept = done.source, done.kept
             saturated += done.saturation_share / iterations
             finite += done.finite_share / iterations
@@ -276,6 +304,11 @@ class MPPI:
             samples,
         )
 
+    @property
+    def _sampler(self) -> Sampler:
+        """What draws for torch to evaluate."""
+        return self._few if self._few_serve else self._all
+
     def _trace(self, start: torch.Tensor, applied: torch.Tensor) -> Trace:
         """Where sequences [K, H, A], as they act, lead from ``start``, and what they cost."""
         fused = self._fused
@@ -324,8 +357,8 @@ class MPPI:
         return TubeMaker(self.model, self.task, self.settings.horizon, self.rollouts.wanted)
 
     def _tube_around(self, stamp_s: float, states: torch.Tensor, applied: torch.Tensor, past: int) -> Tube | None:
-        """The tube around a plan, if there shall be one and its derivatives are finite."""
-        if self._tubes is None:
+        """The tube around a plan, if there shall be one and its derivatives are finite; eager ones would take long."""
+        if self._tubes is None or self._compiling:
             return None
         decided = torch.cat([torch.zeros(past, applied.shape[-1]), torch.ones_like(applied)])
         free = self._applied(decided[..., None], past)[0]
@@ -350,8 +383,8 @@ class MPPI:
         if self._prior is None:
             return self._kept[..., :0]
         proposed = self._prior.propose(problem, self._middles(problem.stamp_s))
-        if 2 * len(proposed) > self.settings.rollouts:
-            raise PlanningError(f"{len(proposed)} proposals are too many for {self.settings.rollouts} rollouts")
+        if 2 * len(proposed) > self._sampler.count:
+            raise PlanningError(f"{len(proposed)} proposals are too many for {self._sampler.count} rollouts")
         if not np.isfinite(proposed).all():  # even without any weight it would spoil the mean of the samples
             raise PlanningError(f"a proposal at {problem.stamp_s:.3f} s is not finite; mend what proposes")
         low, high = self._bounds()
@@ -371,13 +404,14 @@ class MPPI:
 
         The first samples are the ``fixed`` ones [H, A, F].
         """
-        horizon, actions = source.mean.shape
-        if self._commands.shape[0] != len(past) + horizon:  # the delay changed
-            self._commands = torch.empty(len(past) + horizon, actions, self.settings.rollouts)
+        sampler, (horizon, actions) = self._sampler, source.mean.shape
+        shape = (len(past) + horizon, actions, sampler.count)
+        if self._commands.shape != shape:  # the delay changed, or rollouts are compiled now
+            self._commands = torch.empty(shape)
         self._commands[: len(past)] = past[..., None]
         sampled = self._commands[len(past) :]
         low, high = self._bounds()
-        saturation = self._sampler.draw(source, low, high, sampled, prior, self.settings.prior_share)
+        saturation = sampler.draw(source, low, high, sampled, prior, self.settings.prior_share)
         sampled[..., : fixed.shape[-1]] = fixed
         return self._commands, saturation
 

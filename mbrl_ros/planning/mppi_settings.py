@@ -132,6 +132,13 @@ class MPPISettings(Settings):
     device: Literal["auto", "processor"] = Field(
         default="auto", description="where that is done: on a GPU where there is one, or always on the processor"
     )
+    eager_rollouts: int = Field(
+        default=256,
+        ge=8,
+        le=65536,
+        description="rollouts per iteration, if `rollouts` are not fewer, in plain torch, that serve a planner node at "
+        "its start until all are compiled",
+    )
     threads: int = Field(default=1, ge=1, le=64, description="threads of a solve; other nodes want a core too")
 
     def noise_shapes(self, actions: int) -> list[NoiseShape]:

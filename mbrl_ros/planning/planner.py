@@ -108,3 +108,8 @@ class Planner(Protocol):
     def warm_up(self, background: bool = False) -> None:
         """Do what the first ``plan`` would be late for; in a thread of its own where ``background`` is set."""
         ...
+
+
+def makeshift(planner: Planner) -> bool:
+    """Whether it plans in plain torch for want of what shall be compiled: rarely, so that plans are of a past place."""
+    return planner.hindered and planner.backend == "eager"

@@ -26,6 +26,9 @@ from mbrl_ros.planning.mppi_settings import MPPISettings
 from mbrl_ros.planning.planner import HISTORY_S, Planner
 from mbrl_ros.planning.settings import PlannerName, RacingPlannerSettings
 
+SERVES_EAGERLY: frozenset[PlannerName] = frozenset({"mppi"})
+"""Planners that find plans in time in plain torch, too; the others take seconds for one, until they are compiled."""
+
 
 def racing_planner(
     settings: RacingPlannerSettings, loaded: LoadedModel, vehicle: Vehicle, track: Track, seed: int

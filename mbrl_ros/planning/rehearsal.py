@@ -29,6 +29,11 @@ def rehearse(
         begun_s = now_s()
         planner.plan(problem)
         took_s = now_s() - begun_s
+    require_followable(planner, took_s, longest_s)
+
+
+def require_followable(planner: Planner, took_s: float, longest_s: float) -> None:
+    """PlanningError where ``planner`` takes so long for a plan that the car would stop and go, as `rehearse` says."""
     if 2 * took_s > longest_s:
         raise PlanningError(
             f"planner {planner.kind} ({planner.backend}) takes {took_s:.2f} s for a plan; a plan is found and followed "

@@ -38,6 +38,7 @@ class Sampler:
 
     def __init__(self, shapes: Sequence[NoiseShape], count: int, antithetic: bool, seed: int) -> None:
         self._bases = [torch.tensor(shape.basis, dtype=torch.float32) for shape in shapes]
+        self.count = count
         self._seed = seed
         self._generator = torch.Generator()
         self._antithetic = antithetic

@@ -48,7 +48,8 @@ class ServedPlanners(Generic[P]):
 
     Args:
         fetch: id to the model that is served under it, the one in force for an empty id; blocks.
-        build: a model and the name of a planner to that planner, warmed up; blocks.
+        build: a model and the name of a planner to that planner, and whether nothing else can serve until it is ready,
+            so that it has to as soon as it can; else warmed up; blocks.
         rehearsal: what lets a planner plan once from where the car is, or None while nobody knows; what that raises
             keeps the planner out.
         say: told of every failure.
@@ -59,7 +60,7 @@ class ServedPlanners(Generic[P]):
     def __init__(
         self,
         fetch: Callable[[str], LoadedModel],
-        build: Callable[[LoadedModel, str], P],
+        build: Callable[[LoadedModel, str, bool], P],
         rehearsal: Callable[[], Callable[[P], None] | None],
         say: Callable[[str], None],
         kind: str,
@@ -91,7 +92,7 @@ class ServedPlanners(Generic[P]):
             self._in_force = self._before = None
             generation, kind = self._generation, self._chosen
         loaded = self._fetch("")
-        planner = self._build(loaded, kind)
+        planner = self._build(loaded, kind, True)
         with self._lock:
             if generation == self._generation:
                 self._in_force, self._served = _Pair(kind, loaded.id), loaded.id
@@ -223,7 +224,7 @@ class ServedPlanners(Generic[P]):
             with self._lock:
                 planner = self._unrehearsed.pop(pair, None)
             if planner is None:
-                planner = self._build(self._fetch(pair.model_id), pair.kind)
+                planner = self._build(self._fetch(pair.model_id), pair.kind, False)
             rehearse = self._rehearsal()
             if rehearse is not None:
                 rehearse(planner)

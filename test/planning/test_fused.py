@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,29 @@ def test_auto_takes_the_kernels_wherever_it_is(prompt, race, monkeypatch, missin
     made = planner(prompt, race, "auto")
     assert built == [where]
     assert (made.backend, made.hindered, made.note) == ("fused", False, "")
+
+
+def test_a_few_eager_rollouts_serve_until_the_kernels_are_there(prompt, race, start, monkeypatch):
+    may_compile = threading.Event()
+
+    def waits(*given):
+        assert may_compile.wait(30)
+        return HostKernels(*given)
+
+    monkeypatch.setattr(fused, "missing_gpu", lambda: "CuPy is not installed")
+    monkeypatch.setattr(fused, "HostKernels", waits)
+    settings = MPPISettings(rollouts=512, horizon=30, dt_s=DT, eager_rollouts=16)
+    made, problem = MPPI(prompt, race, settings), Problem(start.double().numpy(), 0.0, CommandHistory(np.zeros(2)))
+    made.warm_up(background=True)
+    assert (made.backend, made.hindered) == ("eager", True)
+    assert made.note == "16 of 512 rollouts until these are compiled"
+    assert np.isfinite(made.plan(problem).actions).all()
+    assert len(made.candidates(1000)[1]) == 16
+    may_compile.set()
+    made._warming.join(30)
+    assert (made.backend, made.hindered, made.note) == ("fused", False, "")
+    assert np.isfinite(made.plan(problem).actions).all()
+    assert len(made.candidates(1000)[1]) == 512
 
 
 def test_auto_compiles_what_the_kernels_do_not_know_and_says_nothing(prompt, race, monkeypatch):

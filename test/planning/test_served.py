@@ -15,6 +15,7 @@ class Server:
 
     def __init__(self, in_force="a"):
         self.in_force, self.bad, self.fetched, self.said = in_force, set(), [], []
+        self.at_once = []
         self.may_build = threading.Event()
         self.may_build.set()
         self.known, self.rehearsed, self.slow = True, [], set()
@@ -26,7 +27,8 @@ class Server:
         self.fetched.append(model_id)
         return SimpleNamespace(id=model_id or self.in_force)
 
-    def build(self, loaded, kind):
+    def build(self, loaded, kind, at_once):
+        self.at_once.append((loaded.id, at_once))
         assert self.may_build.wait(30)
         for what in (loaded.id, kind):
             if what in self.bad:
@@ -86,6 +88,13 @@ def test_the_nominal_model_is_ready_before_it_is_needed_and_going_back_is_immedi
     server.planners.serve("a", 1.0)
     server.planners.keep_nominal("n", 1.0)
     assert server.fetched == ["", "n"]
+
+
+def test_only_the_planner_that_begins_has_to_serve_at_once(server):
+    """Whoever takes over from another has time to be compiled."""
+    server.planners.serve("b", 0.0)
+    server.settle()
+    assert server.at_once == [("a", True), ("b", False)]
 
 
 def test_a_nominal_model_that_is_in_force_is_not_built_twice(server):

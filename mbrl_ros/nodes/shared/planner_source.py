@@ -13,7 +13,7 @@ from mbrl_ros.msg import ModelTrust
 from mbrl_ros.nodes.shared import quality
 from mbrl_ros.nodes.shared.clock import NodeClock
 from mbrl_ros.nodes.shared.model_client import fetch_model
-from mbrl_ros.planning.planner import Planner
+from mbrl_ros.planning.planner import Planner, makeshift
 from mbrl_ros.planning.served import ServedPlanners
 
 
@@ -26,9 +26,10 @@ class PlannerSource:
         server: name of the server's node.
         patience_s: longest wait for a model [s].
         silence_s: longest silence of the server [s].
-        make: a model and the name of a planner to that planner, warmed up; what it raises keeps the planner out.
+        make: as `ServedPlanners` has ``build``; what it raises keeps the planner out.
         rehearsal: as `ServedPlanners` has it.
         kind: name of the planner that begins.
+        eager_speed_mps: no faster than this while the planner serves eagerly though it shall be compiled [m/s].
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class PlannerSource:
         server: str,
         patience_s: float,
         silence_s: float,
-        make: Callable[[LoadedModel, str], Planner],
+        make: Callable[[LoadedModel, str, bool], Planner],
         rehearsal: Callable[[], Callable[[Planner], None] | None],
         kind: str,
+        eager_speed_mps: float,
     ) -> None:
         self._node, self._clock, self._server = node, clock, server
         self._patience_s, self._silence_s, self._make = patience_s, silence_s, make
@@ -48,13 +50,14 @@ class PlannerSource:
             self._fetch, self._build, rehearsal, node.get_logger().error, kind
         )
         self.planned, self.fall_back = self._planners.planned, self._planners.fall_back
+        self._eager_speed_mps = eager_speed_mps
         self._heartbeat_s = -math.inf
         self._trust = ModelTrust(level=ModelTrust.TRUSTED)
         node.create_subscription(String, f"{server}/model_id", self._on_heartbeat, quality.COMMAND)
         node.create_subscription(ModelTrust, f"{server}/trust", self._on_trust, quality.LATCHED)
 
     def begin(self) -> None:
-        """Fetch the model in force and build its planner; blocks until that is warm."""
+        """Fetch the model in force and build its planner; blocks until that can serve."""
         self._planners.begin()
 
     def choose(self, kind: str) -> None:
@@ -72,8 +75,10 @@ class PlannerSource:
 
     @property
     def speed_cap_mps(self) -> float:
-        """No faster than this, infinite where the model is trusted."""
-        return self._trust.speed_cap if self._trust.level > ModelTrust.TRUSTED else math.inf
+        """No faster than this, infinite where the model is trusted and its planner serves as it shall."""
+        trusted_mps = self._trust.speed_cap if self._trust.level > ModelTrust.TRUSTED else math.inf
+        planner = self.planner()
+        return min(trusted_mps, self._eager_speed_mps) if planner is not None and makeshift(planner) else trusted_mps
 
     def fault(self, receipt_s: float) -> str:
         """Why the car must not be driven now [s], or an empty string."""
@@ -89,7 +94,8 @@ class PlannerSource:
             return f"planning with {self.in_force}: {trouble}"
         planner = self.planner()
         if planner is not None and planner.hindered:
-            return f"planning, but {planner.backend}: {planner.note}"
+            slowly = f", no faster than {self._eager_speed_mps:g} m/s" if makeshift(planner) else ""
+            return f"planning, but {planner.backend}{slowly}: {planner.note}"
         if self._trust.level > ModelTrust.TRUSTED:
             return f"planning with little trust in the model: {self._trust.reason}"
         return ""
@@ -97,8 +103,8 @@ class PlannerSource:
     def _fetch(self, model_id: str) -> LoadedModel:
         return fetch_model(self._node, f"{self._server}/get_model", self._patience_s, model_id)
 
-    def _build(self, loaded: LoadedModel, kind: str) -> Planner:
-        planner = self._make(loaded, kind)
+    def _build(self, loaded: LoadedModel, kind: str, at_once: bool) -> Planner:
+        planner = self._make(loaded, kind, at_once)
         if planner.hindered:
             self._node.get_logger().warning(planner.note)
         elif planner.note:
