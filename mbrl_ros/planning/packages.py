@@ -242,8 +242,14 @@ def _load(path: Path, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> 
         return loader.run([state, sums, action, *tensors])  # flat: sorting nested arguments costs more than the call
 
     state, sums, action, _ = _example(sizes, tensors)
-    with torch.no_grad():  # two steps: what comes out of one has to be what the next takes
-        ours, theirs = (f(*f(state, sums, action, tensors), action, tensors) for f in (compiled, step))
+
+    def twice(one: Step) -> list[torch.Tensor]:
+        """What comes out of a step has to be what the next takes."""
+        after, so_far = one(state, sums, action, tensors)
+        return one(after, so_far, action, tensors)
+
+    with torch.no_grad():
+        ours, theirs = twice(compiled), twice(step)
     if not all(torch.allclose(a, b, _TOLERANCE, _TOLERANCE, equal_nan=True) for a, b in zip(ours, theirs, strict=True)):
         return None, "computes something else than the equations it was built from"
     return compiled, ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mbrl_ros.planning.cuda.kernels import THREADS, Launch, Program
+from mbrl_ros.planning.cuda.kernels import Launch, Program
 
 
 def missing_gpu() -> str:
@@ -76,11 +76,11 @@ class DeviceKernels:
 
     def program(self, launches: Sequence[Launch]) -> Program:
         """The kernels, in this order, as one CUDA graph; they run once in the making."""
-        calls = [(self._module.get_function(launch.name), launch.blocks, _arguments(launch)) for launch in launches]
+        calls = [(self._module.get_function(launch.name), launch, _arguments(launch)) for launch in launches]
 
         def launch_all() -> None:
-            for kernel, blocks, arguments in calls:
-                kernel((blocks,), (THREADS,), arguments)
+            for kernel, launch, arguments in calls:
+                kernel((launch.blocks,), (launch.threads,), arguments)
 
         with self._stream:
             launch_all()  # loads what may not be loaded while capturing

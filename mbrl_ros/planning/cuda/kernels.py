@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 THREADS = 128
-"""Of a block; a multiple of a warp's 32."""
+"""Of a block, where nothing speaks for another number."""
+
+MOST_THREADS = 512
+"""Of a block whose threads keep up to 128 numbers each in registers."""
 
 
 class Launch(NamedTuple):
@@ -17,12 +20,14 @@ class Launch(NamedTuple):
     Args:
         name: of the kernel.
         arguments: arrays of the runner's own, and integers.
-        blocks: of ``THREADS`` threads each.
+        blocks: of so many threads each:
+        threads: a multiple of a warp's 32, no more than ``MOST_THREADS``.
     """
 
     name: str
     arguments: tuple[Any, ...]
     blocks: int
+    threads: int = THREADS
 
 
 class Program(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import STATE
-from mbrl_ros.planning.cuda.kernels import THREADS, Kernels, Launch
+from mbrl_ros.planning.cuda.kernels import MOST_THREADS, THREADS, Kernels, Launch
 from mbrl_ros.planning.cuda.problem import MOST_PAST, KernelProblem
 
 _LANES = 16  # arrays are padded to whole vectors of the widest kind
@@ -109,7 +109,9 @@ class FusedUpdate:
                     blocks,
                     stride,
                 ),
-                self._launch("weigh", ("inputs", "costs", "pulls", "commands", "weights", "outcome"), 1, stride),
+                self._launch(
+                    "weigh", ("inputs", "costs", "pulls", "commands", "weights", "outcome"), 1, stride, MOST_THREADS
+                ),
                 self._launch("combine", ("inputs", "weights", "commands", "outcome"), 2 * problem.horizon, stride),
             ]
         )
@@ -164,8 +166,8 @@ class FusedUpdate:
         rows = int(self._values["past_count"]) + self._problem.horizon
         return self._kernels.read(self._arrays["commands"])[:rows, :, : self._rollouts]
 
-    def _launch(self, name: str, arrays: tuple[str, ...], blocks: int, stride: int) -> Launch:
-        return Launch(name, (*self._named(arrays), self._rollouts, stride), blocks)
+    def _launch(self, name: str, arrays: tuple[str, ...], blocks: int, stride: int, threads: int = THREADS) -> Launch:
+        return Launch(name, (*self._named(arrays), self._rollouts, stride), blocks, threads)
 
     def _named(self, arrays: tuple[str, ...]) -> tuple[Any, ...]:
         return tuple(self._arrays[array] for array in arrays)
