@@ -22,6 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -125,7 +126,7 @@ def pytorch_mppi(model: torch.nn.Module, task: torch.nn.Module, settings: MPPISe
     from pytorch_mppi import MPPI as PEER
 
     device = device_of(settings)
-    step = Transition(model, task).float().to(device)
+    step = Transition(deepcopy(model), task).float().to(device)  # ours keeps its precision and place
     rows, actions = (torch.zeros(settings.rollouts, entries, device=device) for entries in (9, 2))
     with torch.no_grad():
         dynamics = step if compiled else torch.jit.freeze(torch.jit.trace(step.eval(), (rows, actions)))
