@@ -340,7 +340,7 @@ class MPPI:
         return low.to(torch.float32), high.to(torch.float32)
 
     def _torch_rollouts(self) -> Rollouts:
-        """Beside fused kernels they show no more than the plan, which is soonest done here."""
+        """Beside fused kernels they serve until those are compiled, which is soonest done here."""
         settings = self.settings
         backend: Backend = "eager" if settings.backend == "eager" else "compiled"
         gpu = settings.device == "auto" and self._fused is None and torch.cuda.is_available()
