@@ -14,6 +14,8 @@ from mbrl_ros.nodes.shared import parameters
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 NODES = ("state_estimator", "dynamics_server", "planner", "command_gate", "simulator", "bag_player", "trainer")
+ELSEWHERE = {"planner": "shared.planner_node"}
+"""Modules of nodes whose executable loads them only when it runs."""
 BEGIN, END = "<!-- tools/parameter_tables.py --write -->", "<!-- end of the tables -->"
 
 
@@ -29,7 +31,7 @@ def written(readme: str) -> str:
 
 def _table(node: str) -> list[str]:
     settings = "".join(word.capitalize() for word in node.split("_")) + "Settings"
-    kind = getattr(importlib.import_module(f"mbrl_ros.nodes.{node}"), settings)
+    kind = getattr(importlib.import_module(f"mbrl_ros.nodes.{ELSEWHERE.get(node, node)}"), settings)
     rows = [
         f"| `{name}` | {_type(name, info)} | {_default(info)} | {info.description} |"
         for name, info in parameters.leaves(kind)

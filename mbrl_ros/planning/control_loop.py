@@ -1,6 +1,6 @@
 """The planner node's brain: which state to plan from, which plan to follow, and when to stop.
 
-Pure: times are handed in. ``nodes/planner.py`` and ``evaluation/closed_loop.py`` both run it, so what is
+Pure: times are handed in. ``nodes/shared/planner_node.py`` and ``evaluation/closed_loop.py`` both run it, so what is
 tested in one process is what drives the car.
 """
 
