@@ -170,11 +170,15 @@ class MPPI:
         """Load what evaluates rollouts, or compile it.
 
         Args:
-            background: what is not there at once is compiled in a thread, while a few eager rollouts serve.
+            background: kernels that are not there at once are compiled in a thread, while a few eager rollouts serve.
+                What torch compiles is not, as `Rollouts.warm_up` says.
         """
-        self._warming = threading.Thread(target=self._compile, name="compile rollouts", daemon=True)
-        self._warming.start()
-        self._warming.join(AT_ONCE_S if background else None)
+        if background and self._fused is not None and self._tubes is None:
+            self._warming = threading.Thread(target=self._fused.warm_up, name="compile kernels", daemon=True)
+            self._warming.start()
+            self._warming.join(AT_ONCE_S)
+        else:
+            self._compile()
 
     @property
     def _compiling(self) -> bool:
@@ -200,6 +204,10 @@ class MPPI:
                 or obstacles; a proposal is not finite, or there are more than samples to look at them.
         """
         heed(self.task, problem)
+        if self._warming is not None and not self._warming.is_alive():
+            self._warming = None
+            if self.backend != "fused":
+                self.rollouts.warm_up()  # in place of kernels that failed; the car stops meanwhile
         prior = self._proposals(problem)
         with torch.inference_mode(), threads(self.settings.threads):
             return self._plan(problem, prior)

@@ -106,7 +106,7 @@ class Planner(Protocol):
         ...
 
     def warm_up(self, background: bool = False) -> None:
-        """Do what the first ``plan`` would be late for; in a thread of its own where ``background`` is set."""
+        """Do what the first ``plan`` would be late for; where ``background`` is set, and it can be, beside plans."""
         ...
 
 

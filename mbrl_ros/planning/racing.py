@@ -27,7 +27,7 @@ from mbrl_ros.planning.planner import HISTORY_S, Planner
 from mbrl_ros.planning.settings import PlannerName, RacingPlannerSettings
 
 SERVES_EAGERLY: frozenset[PlannerName] = frozenset({"mppi"})
-"""Planners that find plans in time in plain torch, too; the others take seconds for one, until they are compiled."""
+"""Planners that find plans in time in plain torch, too, while kernels for them are compiled; others take seconds."""
 
 
 def racing_planner(

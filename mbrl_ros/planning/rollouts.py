@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -89,17 +88,12 @@ class Rollouts:
         """How the next evaluation is done."""
         return "eager" if self._compiled is None else "compiled"
 
-    def warm_up(self, background: bool = False) -> None:
-        """Load the compiled rollout from the cache, or build it; eager code serves until it is there.
+    def warm_up(self) -> None:
+        """Load the compiled rollout from the cache, or build it.
 
-        Args:
-            background: in a thread, for a caller that must go on.
+        Nothing else may be evaluated in plain torch meanwhile: torch's compiler changes modules for every thread.
         """
-        if self.wanted == "eager" or self._compiled is not None:
-            return
-        if background:
-            threading.Thread(target=self._compile, name="compile rollouts", daemon=True).start()
-        else:
+        if self.wanted == "compiled" and self._compiled is None:
             self._compile()
 
     def evaluate(self, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:

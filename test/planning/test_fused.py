@@ -140,6 +140,29 @@ def test_a_few_eager_rollouts_serve_until_the_kernels_are_there(prompt, race, st
     assert len(made.candidates(1000)[1]) == 512
 
 
+def test_kernels_that_fail_in_the_background_leave_the_next_plan_to_be_compiled(prompt, race, start, monkeypatch):
+    """Not in the background: torch's compiler bears no plan in plain torch beside it."""
+    may_fail, compiled = threading.Event(), []
+
+    def broken(*given):
+        assert may_fail.wait(30)
+        raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr(fused, "missing_gpu", lambda: "CuPy is not installed")
+    monkeypatch.setattr(fused, "HostKernels", broken)
+    made = MPPI(prompt, race, MPPISettings(rollouts=64, horizon=30, dt_s=DT))
+    monkeypatch.setattr(made.rollouts, "warm_up", lambda: compiled.append(threading.current_thread()))
+    made.warm_up(background=True)
+    problem = Problem(start.double().numpy(), 0.0, CommandHistory(np.zeros(2)))
+    made.plan(problem)
+    assert compiled == []
+    may_fail.set()
+    made._warming.join(30)
+    made.plan(problem)
+    assert compiled == [threading.current_thread()]
+    assert made.note == "Rollouts are not fused: RuntimeError: no space left on device"
+
+
 def test_auto_compiles_what_the_kernels_do_not_know_and_says_nothing(prompt, race, monkeypatch):
     monkeypatch.setattr(fused, "missing_gpu", lambda: "CuPy is not installed")
     made = planner(prompt, race, "auto", update="cem")

@@ -1,6 +1,5 @@
 """Rollouts: eager ones against the model and the task themselves, compiled ones against eager ones."""
 
-import threading
 
 import numpy as np
 import pytest
@@ -94,30 +93,6 @@ def test_a_rollout_that_is_not_finite_leaves_its_neighbours_alone(compiled, star
     assert torch.isnan(mixed[7])
     others = torch.arange(len(actions)) != 7
     torch.testing.assert_close(mixed[others], good[others], rtol=1e-4, atol=1e-4)
-
-
-def test_until_the_package_is_there_eager_rollouts_serve(monkeypatch):
-    ready, obtained = threading.Event(), []
-
-    def obtain(step, tensors, sizes):
-        assert ready.wait(30)
-        obtained.append(step)
-        return step, ""
-
-    monkeypatch.setattr(packages, "obtain", obtain)
-    rollouts = Rollouts(DoubleIntegrator(), Regulate(), "compiled")
-    rollouts.warm_up(background=True)
-    state, actions = torch.tensor([1.0, 0.0]), torch.ones(4, 3, 1)
-    assert rollouts.backend == "eager"
-    with torch.no_grad():
-        before = rollouts.evaluate(state, actions)
-    ready.set()
-    for thread in threading.enumerate():
-        if thread.name == "compile rollouts":
-            thread.join(30)
-    assert rollouts.backend == "compiled"
-    with torch.no_grad():
-        torch.testing.assert_close(rollouts.evaluate(state, actions), before)
 
 
 class MatrixIntegrator(DoubleIntegrator):

@@ -135,8 +135,8 @@ class PlannerNode:
 
     def _make(self, loaded: LoadedModel, kind: str, at_once: bool) -> Planner:
         planner = racing_planner(self._settings_of[kind], loaded, self.vehicle, self.track, self.settings.seed)
-        if at_once and kind not in SERVES_EAGERLY:
-            self.node.get_logger().info(f"planner {kind} serves once it is compiled; the first time takes a while")
+        if at_once:
+            self.node.get_logger().info(f"planner {kind} is made ready; what torch compiles takes a while the first time")
         planner.warm_up(background=at_once and kind in SERVES_EAGERLY)
         return planner
 

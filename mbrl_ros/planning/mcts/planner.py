@@ -94,9 +94,9 @@ class MCTSPlanner:
         self._offsets = np.clip(plan.actions - law, self._low, self._high)
 
     def warm_up(self, background: bool = False) -> None:
-        """Load or build the compiled rollouts; in the background, eager ones serve meanwhile, slowly."""
+        """Load or build the compiled rollouts; never in the background, as `Rollouts.warm_up` says."""
         with threads(self.settings.threads):
-            self.rollouts.warm_up(background)
+            self.rollouts.warm_up()
 
     def plan(self, problem: Problem) -> ControlSequence:
         """The sequence to follow from the problem's stamp on.
