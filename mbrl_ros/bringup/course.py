@@ -15,7 +15,7 @@ from mbrl_ros.bringup.watched import watched_planner
 from mbrl_ros.core.files import write_whole
 from mbrl_ros.core.layout import VX, X, Y
 from mbrl_ros.core.track import Track
-from mbrl_ros.core.trust import TrustLevel, TrustSettings
+from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data.bag import TRACK
 from mbrl_ros.data.writing import BagWriter
@@ -105,7 +105,7 @@ def drive(
         "lap_times_s": [lap.time_s for lap in summary.laps],
         "exits": log.exits,
         "clearance_m": clearance_m(course, states),
-        "distrusted": float(np.mean(np.array(watch.levels) > TrustLevel.TRUSTED)),
+        "distrusted": summary.distrusted,
         "solve_p50_ms": summary.solve_p50_ms,
         "solve_p99_ms": summary.solve_p99_ms,
         "x_m": states[:, X].round(3).tolist(),

@@ -27,6 +27,9 @@ from mbrl_ros.learning.training import Progress
 from mbrl_ros.models import passport
 from mbrl_ros.models.passport import LoadedModel
 
+RULES = 2
+"""Version of how drives follow each other and what is kept of them: a folder that was begun by another is refused."""
+
 LARGEST_STEP = 1.25
 """By which the limit changes at most from one round to the next, upwards or downwards."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -12,13 +13,14 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mbrl_ros.bringup.course import Course
 from mbrl_ros.bringup.graph import config_file, lasting_name
-from mbrl_ros.bringup.improvement import ARMS, Improvement, Round, Stage, stages
+from mbrl_ros.bringup.improvement import ARMS, RULES, Improvement, Round, Stage, stages
 from mbrl_ros.cli.figures import JsonFile, shown, write_figures
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import ConfigError
@@ -124,24 +126,35 @@ def _progress(tell: Callable[[str], None]) -> TrainingProgress:
 
 def table(driven: Sequence[Round]) -> Table:
     """Every round of every arm."""
-    rows = Table(title="improve: error after 1 s of the model driven with, on a drive it had not seen")
-    names = "arm", "round", "grip", "limit, m/s²", "laps, s", "exits", "clearance, m", "distrusted, %", "error, m"
-    for name in (*names, "afterwards"):
-        rows.add_column(name, justify="left" if name in ("arm", "afterwards") else "right", overflow="fold")
-    for done in sorted(driven, key=lambda done: (_NAMES.index(done.arm), done.number)):
+    title = "improve: error after 1 s of the model driven with, on a drive it had not seen"
+    rows = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    rows.add_column("arm", no_wrap=True)
+    for name in ("", "grip", "limit\nm/s²", "best\nlap, s", "exits", "to\nedge, m", "slow\n%", "error\nm"):
+        rows.add_column(name, justify="right", no_wrap=True)
+    rows.add_column("new\nmodel")
+    ordered = sorted(driven, key=lambda done: (_NAMES.index(done.arm), done.number))
+    for done, following in itertools.zip_longest(ordered, ordered[1:]):
         rows.add_row(
-            done.arm,
+            done.arm if done.number == 0 else "",
             str(done.number),
             f"{done.friction:.1f}",
             f"{done.limit_mps2:.2f}",
-            " ".join(f"{lap:.2f}" for lap in done.lap_times_s) or "none",
+            shown(done.best_s, 2),
             str(done.exits),
             f"{done.clearance_m:.2f}",
             f"{100 * done.distrusted:.0f}",
             f"{done.error_m:.3f}",
-            done.swap,
+            _newcomer(done),
+            end_section=following is not None and following.arm != done.arm,
         )
     return rows
+
+
+def _newcomer(done: Round) -> str:
+    """What became of the model that was trained or adapted after the drive; `Round.swap` says why."""
+    if not done.swap:
+        return "–"
+    return "yes" if done.accepted else "no"
 
 
 def draw(course: Course, driven: Sequence[Round]) -> improvement_pictures.Figure:
@@ -176,13 +189,15 @@ def _path(course: Course, done: Round) -> improvement_pictures.Path:
 
 
 def _require_same(course: Course, chosen: dict[str, str]) -> None:
-    """What is in the folder must come from the same course.
+    """What is in the folder must come from the same course, and from the same rules.
 
     Raises:
         ConfigError: it does not.
     """
-    stated = json.dumps({**chosen, "laps": course.laps, "seed": course.seed, "drop": course.drop}, indent=2) + "\n"
+    wishes = {**chosen, "laps": course.laps, "seed": course.seed, "drop": course.drop}
+    stated = json.dumps({"rules": RULES, **wishes}, indent=2) + "\n"
     path = course.folder / "course.json"
     if path.exists() and path.read_text(encoding="utf-8") != stated:
-        raise ConfigError(f"{path}: was begun with other options; choose another --out, or remove the folder")
+        what = "was begun with other options, or by the rules of another release"
+        raise ConfigError(f"{path}: {what}; choose another --out, or remove the folder")
     write_whole(path, stated)

@@ -54,6 +54,8 @@ def race(
 ) -> None:
     """Race tracks x models x seeds in simulated time: deterministic, without ROS, as fast as the machine allows.
 
+    A model that is not trusted on the way slows the car, as in the graph; the table says for what share of the drive.
+
     --json writes one object with a run's figures, or a list of such objects for several. Exit status: 0 when every
     run completed its laps, 1 when one did not.
 
@@ -112,7 +114,8 @@ def loaded_model(name: str, vehicle: Vehicle) -> LoadedModel:
 
 def _table(results: list[tuple[Entrant, DriveSummary]]) -> Table:
     table = Table(title="race")
-    for name in ("track", "model", "seed", "laps, s", "exits", "max lateral, m", "estimator, m", "solve p50 / p99, ms"):
+    first = "track", "model", "seed", "laps, s", "exits", "distrusted, %"
+    for name in (*first, "max lateral, m", "estimator, m", "solve p50 / p99, ms"):
         table.add_column(name)
     for entrant, summary in results:
         table.add_row(
@@ -121,6 +124,7 @@ def _table(results: list[tuple[Entrant, DriveSummary]]) -> Table:
             str(entrant.seed),
             " ".join(f"{lap.time_s:.2f}" for lap in summary.laps) or "none",
             str(summary.exits),
+            shown(100 * summary.distrusted, 0),
             shown(max((lap.max_lateral_m for lap in summary.laps), default=math.nan), 3),
             shown(summary.estimator_position_rmse_m, 4),
             f"{shown(summary.solve_p50_ms, 2)} / {shown(summary.solve_p99_ms, 2)}",

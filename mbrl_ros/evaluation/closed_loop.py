@@ -75,6 +75,8 @@ class ClosedLoop:
         if self.log.solve_times_s:
             # Simulated time waits for the planner; this says whether the machine would have kept the rate.
             self.log.control_rate_kept = float(np.mean(np.array(self.log.solve_times_s) <= period_s))
+        if self.watch is not None:
+            self.log.distrusted = self.watch.distrusted
         return self.log
 
     def _cycle(self, now_s: float, period_s: float) -> Lap | None:

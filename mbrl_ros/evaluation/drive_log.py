@@ -28,6 +28,8 @@ class DriveSummary:
         solve_p50_ms, solve_p99_ms: wall time of a planner's solve; nan where nothing was timed.
         estimator_position_rmse_m: estimate against truth; nan without estimates.
         top_speed_mps: highest true speed.
+        distrusted: share of the drive in which the planner's model was not trusted, and slowed the car; nan where
+            nothing watched it.
     """
 
     laps: tuple[Lap, ...]
@@ -36,6 +38,7 @@ class DriveSummary:
     solve_p99_ms: float
     estimator_position_rmse_m: float
     top_speed_mps: float
+    distrusted: float = math.nan
 
     @property
     def exits(self) -> int:
@@ -58,6 +61,7 @@ class DriveSummary:
             "solve_ms": {"p50": _null_if_nan(self.solve_p50_ms), "p99": _null_if_nan(self.solve_p99_ms)},
             "estimator_position_rmse_m": _null_if_nan(self.estimator_position_rmse_m),
             "top_speed_mps": _null_if_nan(self.top_speed_mps),
+            "distrusted": _null_if_nan(self.distrusted),
         }
 
 
@@ -76,6 +80,7 @@ class DriveLog:
     estimates: list[tuple[float, np.ndarray]] = field(default_factory=list)
     solve_times_s: list[float] = field(default_factory=list)
     control_rate_kept: float = math.nan
+    distrusted: float = math.nan
     lateral_m: float = math.nan
 
     def __post_init__(self) -> None:
@@ -123,6 +128,7 @@ class DriveLog:
             solve_p99_ms=float(p99),
             estimator_position_rmse_m=self._estimator_rmse_m(),
             top_speed_mps=max((float(state[VX]) for _, state in self.truth), default=math.nan),
+            distrusted=self.distrusted,
         )
 
     def errors(self) -> np.ndarray:

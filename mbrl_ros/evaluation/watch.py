@@ -47,6 +47,11 @@ class Watch:
         return self._judge.standing
 
     @property
+    def distrusted(self) -> float:
+        """Share of all judgements so far that left the model less than trusted; 0 before the first."""
+        return float(np.mean(np.array(self.levels) > TrustLevel.TRUSTED)) if self.levels else 0.0
+
+    @property
     def fault(self) -> str:
         """Why the car must not be driven now, or an empty string."""
         standing = self.standing

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from mbrl_ros.bringup import improvement
 from mbrl_ros.bringup.course import Course, clearance_m
 from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, earned_limit, stages
+from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, RULES, earned_limit, stages
 from mbrl_ros.cli.main import app
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import DataError
@@ -98,6 +98,9 @@ def test_learns_earns_its_limits_recovers_and_goes_on_where_it_was(tmp_path, scr
     refused = improve(tmp_path / "runs", "--seed", "1")
     assert refused.exit_code != 0
     assert "other options" in str(refused.exception)
+    course = tmp_path / "runs" / "course.json"
+    course.write_text(course.read_text().replace(f'"rules": {RULES}', '"rules": 1'))  # of an earlier release
+    assert "rules of another release" in str(improve(tmp_path / "runs").exception)
 
 
 def test_a_car_that_was_lost_earns_its_trust_anew(tmp_path, monkeypatch):

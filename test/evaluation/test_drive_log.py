@@ -55,4 +55,5 @@ def test_a_figure_that_does_not_exist_is_null_in_json(circle):
         "solve_ms": {"p50": None, "p99": None},
         "estimator_position_rmse_m": None,
         "top_speed_mps": None,
+        "distrusted": None,
     }

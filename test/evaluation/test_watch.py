@@ -62,6 +62,7 @@ def test_without_a_drop_the_model_stays_trusted():
     loop.run(laps=99, timeout_s=6.0)
     assert len(loop.watch.levels) == pytest.approx(18, abs=1)
     assert set(loop.watch.levels) == {TrustLevel.TRUSTED}
+    assert loop.log.summary().distrusted == 0.0
     assert fastest(loop, 1.0) > 4.8
     assert (nominal.plans, loop.planner.resets) == (0, 0)
 
@@ -74,6 +75,7 @@ def test_grip_that_drops_in_mid_drive_slows_the_car_and_trust_comes_back_with_it
     loop.run(laps=99, timeout_s=3.0)
     assert loop.watch.standing.level is TrustLevel.CAUTIOUS
     assert "residual is" in loop.watch.standing.reason
+    assert 0.0 < loop.log.summary().distrusted < 3.0 / 7.0
     loop.simulator.set_friction_scale(1.0)
     loop.run(laps=99, timeout_s=1.0)
     assert fastest(loop, 0.2) < CAP_MPS + 0.2
