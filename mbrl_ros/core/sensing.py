@@ -117,7 +117,8 @@ class EstimatorSettings(Settings):
     )
     gate_patience_s: PositiveFloat = Field(
         default=1.0,
-        description="uninterrupted rejection after which the filter is taken to be wrong, and follows the sensor",
+        description="uninterrupted rejection after which the filter is taken to be wrong, and follows the sensor; "
+        "wheels are not followed while positions are believed",
     )
     history_s: PositiveFloat = Field(default=1.0, le=10.0, description="oldest delayed measurement that is still used")
     outage_s: PositiveFloat = Field(

@@ -126,7 +126,8 @@ class Fusion:
             distances[part.name] = squared_distance(gaussian, *inputs)
             if distances[part.name] > self._thresholds[len(finite)]:
                 since_s = rejected_since_s.setdefault(part.name, measurement.stamp_s)
-                if measurement.stamp_s - since_s < self.settings.gate_patience_s or not part.observes:
+                patient = measurement.stamp_s - since_s < self.settings.gate_patience_s
+                if patient or not part.observes or self._checked(belief, part, measurement.stamp_s):
                     refused.append(f"{part.name}: rejected by the gate")
                     continue
                 refused.append(f"{part.name}: believed after long rejection")
@@ -142,6 +143,11 @@ class Fusion:
         pose_s = stamp_s if used and measurement.source == "pose" else belief.pose_s
         outcome = Outcome(tuple(used), tuple(refused), distances)
         return Belief(stamp_s, gaussian, measured_s, pose_s, rejected_since_s), outcome
+
+    def _checked(self, belief: Belief, part: Part, stamp_s: float) -> bool:
+        """Whether what checks ``part`` was believed of late: then the filter is right, and not the part."""
+        believed = part.checked_by and part.checked_by not in belief.rejected_since_s
+        return bool(believed) and stamp_s - belief.pose_s < self.settings.gate_patience_s
 
     def _acting(self, start_s: float, step_s: float, commands: CommandHistory) -> np.ndarray:
         """[A] mean command that acts in a step, each entry after its own delay; NaN where there is none."""

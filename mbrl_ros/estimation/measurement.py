@@ -27,17 +27,20 @@ class Part:
         name: in counters.
         components: which components of the measurement.
         observes: entries of the estimate that they speak of, where they do so directly.
+        checked_by: part that speaks of the same, if slower, and does not slip: while that one is believed, this one is
+            at fault where it is rejected for long. A wheel that locks in a bend does not mean that the car stands.
     """
 
     name: str
     components: tuple[int, ...]
     observes: tuple[int, ...] = ()
+    checked_by: str = ""
 
 
 PARTS: dict[Source, tuple[Part, ...]] = {
     "gyro": (Part("gyro", (0,), (YAW_RATE, GYRO_BIAS)),),
     "accelerometer": (Part("longitudinal_acceleration", (0,)), Part("lateral_acceleration", (1,))),
-    "wheel_speed": (Part("wheel_speed", (0,), (VX,)),),
+    "wheel_speed": (Part("wheel_speed", (0,), (VX,), checked_by="position"),),
     "steering": (Part("steering", (0,), (STEERING_ANGLE,)),),
     "pose": (Part("position", (0, 1), (X, Y)), Part("yaw", (2,), (YAW,))),
 }

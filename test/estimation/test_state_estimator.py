@@ -211,6 +211,20 @@ def test_a_sensor_that_disagrees_for_long_is_believed(estimator):
     np.testing.assert_allclose(estimator.predict(3.9).mean[:2], [2.0 * 3.9 + 7.0, -3.0], atol=0.1)
 
 
+@pytest.mark.parametrize("poses", [True, False])
+def test_wheels_that_lock_for_long_are_believed_only_where_no_pose_says_otherwise(estimator, poses):
+    straight(estimator, 1.0, speed=10.0)
+    for step in range(1, 150):
+        stamp_s = 1.0 + 0.02 * step
+        estimator.add(gyro(stamp_s, 0.0))
+        estimator.add(wheel(stamp_s, 5.0))
+        if poses and step % 5 == 0:
+            estimator.add(pose(stamp_s, 10.0 * stamp_s))
+    believed = estimator.counters["wheel_speed: believed after long rejection"]
+    assert believed == (0 if poses else 1)
+    assert estimator.predict(3.98).mean[3] == pytest.approx(10.0 if poses else 5.0, abs=0.3)
+
+
 def test_yaw_is_compared_the_short_way_round(estimator):
     straight(estimator, 1.0, heading=math.pi - 0.01)
     outcome = estimator.add(pose(1.02, -2.04, 0.02, -math.pi + 0.01))
