@@ -102,6 +102,10 @@ class EstimatorSettings(Settings):
         default=0.0,
         description="how much faster the driven wheels turn, per acceleration: 1 / (slip stiffness per load * 9.81)",
     )
+    wheel_lock_s2pm: NonNegativeFloat = Field(
+        default=0.0,
+        description="how unsure the wheels' speed is in braking, per speed and deceleration, since wheels come to lock",
+    )
     use_accelerometer: bool = Field(default=False, description="whether accelerations are fused")
     discrepancy_time_s: PositiveFloat = Field(
         default=0.5, description="how long lateral velocity and yaw rate stay away from a kinematic model's values"

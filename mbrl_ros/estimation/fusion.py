@@ -136,6 +136,8 @@ class Fusion:
             used.append(part.name)
             rows += finite
         if rows:
+            if measurement.source == "wheel_speed":  # gated as wheels that roll, weighed as what they may be
+                noise = noise + self._locking(gaussian.mean)
             gaussian = updated(gaussian, innovation[rows], jacobian[rows], noise[np.ix_(rows, rows)])
             gaussian.mean[YAW] = wrap_angle(gaussian.mean[YAW])
         stamp_s = measurement.stamp_s
@@ -144,10 +146,14 @@ class Fusion:
         outcome = Outcome(tuple(used), tuple(refused), distances)
         return Belief(stamp_s, gaussian, measured_s, pose_s, rejected_since_s), outcome
 
+    def _locking(self, mean: np.ndarray) -> float:
+        """Variance [(m/s)^2] of the wheels' speed for what braking does to it."""
+        return float(self.settings.wheel_lock_s2pm * mean[VX] * max(-mean[ACCELERATION], 0.0)) ** 2
+
     def _checked(self, belief: Belief, part: Part, stamp_s: float) -> bool:
         """Whether what checks ``part`` was believed of late: then the filter is right, and not the part."""
-        believed = part.checked_by and part.checked_by not in belief.rejected_since_s
-        return bool(believed) and stamp_s - belief.pose_s < self.settings.gate_patience_s
+        since_s = max(stamp_s - belief.pose_s, stamp_s - belief.rejected_since_s.get(part.checked_by, stamp_s))
+        return bool(part.checked_by) and since_s < self.settings.gate_patience_s
 
     def _acting(self, start_s: float, step_s: float, commands: CommandHistory) -> np.ndarray:
         """[A] mean command that acts in a step, each entry after its own delay; NaN where there is none."""

@@ -225,6 +225,34 @@ def test_wheels_that_lock_for_long_are_believed_only_where_no_pose_says_otherwis
     assert estimator.predict(3.98).mean[3] == pytest.approx(10.0 if poses else 5.0, abs=0.3)
 
 
+def braked_error(model, **settings):
+    """Largest error of the speed [m/s] where a car brakes from 20 m/s, and a wheel locks within half a second."""
+    estimator = StateEstimator(model, EstimatorSettings(**settings))
+    along, speed, errors = 0.0, 20.0, []
+    for step in range(150):
+        stamp_s = 0.02 * step
+        braking = 5.0 if stamp_s >= 1.0 else 0.0
+        locked = 0.5 * min(max(stamp_s - 1.2, 0.0) / 0.5, 1.0)
+        estimator.add_command(stamp_s, np.array([0.0, -braking]))
+        if step % 5 == 0:
+            estimator.add(pose(stamp_s, along))
+        estimator.add(gyro(stamp_s, 0.0))
+        estimator.add(steering(stamp_s, 0.0))
+        estimator.add(wheel(stamp_s, speed * (1.0 - locked)))
+        errors.append(abs(estimator.predict(stamp_s).mean[3] - speed))
+        along += 0.02 * speed - 0.5 * braking * 0.02**2
+        speed -= braking * 0.02
+    return max(errors[25:])
+
+
+def test_wheels_that_come_to_lock_hardly_slow_the_estimate_where_braking_makes_them_unsure(vehicle):
+    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
+    model = model.with_parameters({"drive_lag": 0.0, "drive_delay": 0.0})
+    sure, unsure = braked_error(model), braked_error(model, wheel_lock_s2pm=0.02)
+    assert sure > 0.15  # gates let a wheel through that locks little by little
+    assert unsure < 0.05
+
+
 def test_yaw_is_compared_the_short_way_round(estimator):
     straight(estimator, 1.0, heading=math.pi - 0.01)
     outcome = estimator.add(pose(1.02, -2.04, 0.02, -math.pi + 0.01))
