@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mbrl_ros.core.track import Track
@@ -21,10 +21,10 @@ _COLOURS = ("#8a93a3", "#1f6fb4", "#862e9c", "#d9480f")
 
 @dataclass(frozen=True)
 class Curve:
-    """One arm, a value per round in each.
+    """One arm with one seed, a value per round in each.
 
     Args:
-        name: in the legend.
+        name: of the arm, in the legend.
         lap_s: fastest lap [s], nan where none was completed.
         error_m: of the model that was driven with [m].
         limit_mps2: acceleration limit.
@@ -58,17 +58,7 @@ def improvement(track: Track, curves: Sequence[Curve], grip: Sequence[float], pa
     """
     figure = Figure(figsize=(15.0, 9.2), dpi=120, layout="constrained")
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.15, 1.0))[:, 0]
-    panels = upper.subplots(1, 3)
-    titles = ("fastest lap [s]", "model error after 1 s [m]", "acceleration limit earned [m/s²]")
-    for axes, title, values in zip(panels, titles, ("lap_s", "error_m", "limit_mps2"), strict=True):
-        _over_rounds(axes, curves, values, grip)
-        axes.set_title(title, **TITLE)
-    panels[1].set_yscale("log")
-    panels[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    panels[1].yaxis.set_minor_formatter(NullFormatter())
-    _mark_failures(panels[0], curves)
-    panels[0].legend(frameon=False, labelcolor=INK, fontsize=9)
+    _panels(upper, curves, grip)
     maps = lower.subplots(1, len(paths), squeeze=False)[0]
     scale = Normalize(0.0, max(float(path.speed.max()) for path in paths))
     for axes, path in zip(maps, paths, strict=True):
@@ -84,6 +74,37 @@ def improvement(track: Track, curves: Sequence[Curve], grip: Sequence[float], pa
     return figure
 
 
+def over_seeds(curves: Sequence[Curve], grip: Sequence[float]) -> Figure:
+    """Lap time, model error and limit over the rounds with several seeds: thin lines, and the mean of an arm's.
+
+    Args:
+        curves: one for each arm and seed; the mean is over those that came so far.
+        grip: as for `improvement`.
+    """
+    figure = Figure(figsize=(15.0, 4.9), dpi=120, layout="constrained")
+    _panels(figure, curves, grip)
+    return figure
+
+
+def _panels(figure: FigureBase, curves: Sequence[Curve], grip: Sequence[float]) -> None:
+    panels = figure.subplots(1, 3)
+    titles = ("fastest lap [s]", "model error after 1 s [m]", "acceleration limit earned [m/s²]")
+    for axes, title, values in zip(panels, titles, ("lap_s", "error_m", "limit_mps2"), strict=True):
+        _over_rounds(axes, curves, values, grip)
+        axes.set_title(title, **TITLE)
+    panels[1].set_yscale("log")
+    panels[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panels[1].yaxis.set_minor_formatter(NullFormatter())
+    _mark_failures(panels[0], curves)
+    panels[0].legend(frameon=False, labelcolor=INK, fontsize=9)
+
+
+def _coloured(curves: Sequence[Curve]) -> dict[str, str]:
+    """A colour for each arm, by name."""
+    return dict(zip(dict.fromkeys(curve.name for curve in curves), _COLOURS, strict=False))
+
+
 def _over_rounds(axes: Axes, curves: Sequence[Curve], values: str, grip: Sequence[float]) -> None:
     plain(axes)
     rounds = np.arange(len(grip))
@@ -92,9 +113,14 @@ def _over_rounds(axes: Axes, curves: Sequence[Curve], values: str, grip: Sequenc
         axes.axvspan(slippery[0] - 0.5, slippery[-1] + 0.5, color=GRID, alpha=0.5, zorder=0)
         share = 100 * (1 - min(grip))
         axes.set_title(f"grip -{share:.0f} %", loc="right", fontsize=10, color=INK)
-    for curve, colour in zip(curves, _COLOURS, strict=False):
-        shown = getattr(curve, values)  # fewer where an arm is not as far as another
-        axes.plot(rounds[: len(shown)], shown, color=colour, linewidth=2.2, marker="o", markersize=5, label=curve.name)
+    for name, colour in _coloured(curves).items():
+        seeds = [getattr(curve, values) for curve in curves if curve.name == name]
+        if len(seeds) > 1:
+            for seed in seeds:
+                axes.plot(rounds[: len(seed)], seed, color=colour, linewidth=0.9, alpha=0.6)
+        reached = [[seed[k] for seed in seeds if k < len(seed)] for k in rounds]  # some may not be as far as others
+        mean = [float(np.mean(there)) for there in reached if there]
+        axes.plot(rounds[: len(mean)], mean, color=colour, linewidth=2.2, marker="o", markersize=5, label=name)
     axes.set_xlabel("round")
     axes.set_xticks(rounds)
     axes.set_xlim(-0.5, len(grip) - 0.5)
@@ -107,8 +133,8 @@ def _mark_failures(axes: Axes, curves: Sequence[Curve]) -> None:
         axes.scatter(
             left[:, 0], left[:, 1], marker="x", s=110, color="#c92a2a", linewidths=2.4, zorder=5, label="exits"
         )
-    for curve, colour in zip(curves, _COLOURS, strict=False):
-        none = np.flatnonzero(np.isnan(curve.lap_s))
+    for name, colour in _coloured(curves).items():
+        none = np.unique([k for c in curves if c.name == name for k in np.flatnonzero(np.isnan(c.lap_s))])
         if len(none):
-            at_top, name = axes.get_xaxis_transform(), f"{curve.name}: no lap"
-            axes.scatter(none, np.full(len(none), 0.97), marker="^", s=70, color=colour, transform=at_top, label=name)
+            at_top, label = axes.get_xaxis_transform(), f"{name}: no lap"
+            axes.scatter(none, np.full(len(none), 0.97), marker="^", s=70, color=colour, transform=at_top, label=label)
