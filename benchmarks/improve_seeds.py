@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/improve"))
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--arm", action="append", choices=[arm.name for arm in ARMS])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--recoveries", type=int, default=2)
     parser.add_argument("--laps", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=60.0)

@@ -30,11 +30,12 @@ from mbrl_ros.models.passport import LoadedModel
 RULES = 2
 """Version of how drives follow each other and what is kept of them: a folder that was begun by another is refused."""
 
-LARGEST_STEP = 1.25
+LARGEST_STEP = 1.4
 """By which the limit changes at most from one round to the next, upwards or downwards."""
 
 NO_CLEARER = 0.5
-"""Share of the planner's margin: a car that came nearer to an edge may not drive harder than it did."""
+"""Share of the planner's margin: a car that came nearer to an edge may not drive harder than it did; one that kept all
+of the margin may by `LARGEST_STEP`, and in between by so much of it."""
 
 AFTER_EXIT = 0.85
 """Share of the limit that is left after a drive that left the track."""
@@ -118,9 +119,10 @@ def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clear
     Nine of ten predictions of a second shall end within half the margin that the planner keeps from the edges. What a
     model misses is a share of the acceleration that is asked for, and the position's error grows in proportion to it;
     the limit follows by the square root of what is left or lacking, so that it settles, and by `LARGEST_STEP` at most.
-    Near the limit of grip predictions say too little: a plan that asks for all of it has nothing left to correct with.
-    There the driving speaks: who came nearer to an edge than `NO_CLEARER` of the margin may not drive harder, and who
-    left the track goes back to `AFTER_EXIT` of the limit, whatever the predictions.
+    Near the limit of grip predictions say too little: errors grow much faster than what is asked for, and a plan that
+    asks for all of it has nothing left to correct with. There the driving speaks: the more of the margin a car used,
+    the smaller its next step, down to none at `NO_CLEARER`, and who left the track goes back to `AFTER_EXIT` of the
+    limit, whatever the predictions.
 
     Args:
         limit_mps2: of the drive before.
@@ -131,7 +133,8 @@ def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clear
     """
     worst_m = max(float(np.quantile(errors_m, 0.9, method="higher")), 1e-6)
     predicted = float(np.clip(math.sqrt(0.5 * margin_m / worst_m), 1 / LARGEST_STEP, LARGEST_STEP))
-    driven = AFTER_EXIT if exits else 1.0 if clearance_m < NO_CLEARER * margin_m else LARGEST_STEP
+    kept = float(np.clip((clearance_m / margin_m - NO_CLEARER) / (1 - NO_CLEARER), 0.0, 1.0))
+    driven = AFTER_EXIT if exits else 1 + kept * (LARGEST_STEP - 1)
     return limit_mps2 * min(predicted, driven)
 
 
@@ -156,12 +159,12 @@ class Improvement:
         self.course, self.arm, self._progress = course, arm, progress or Progress()
         self.folder = course.folder / arm.name
         self._nominal = passport.nominal(course.vehicle, dt=course.planner.dt_s)
+        self._faults: dict[int, str] = {}
 
     def run(self, plan: Sequence[Stage], tell: Callable[[str], None] = lambda what: None) -> Iterator[Round]:
         """Every round as it ends; those whose figures are in the folder are read.
 
         Raises:
-            DataError: the doctor finds an error in a recording.
             MbrlError: a model cannot be trained or driven with.
         """
         model, limit = self._nominal, self.course.first_limit_mps2
@@ -202,12 +205,12 @@ class Improvement:
         )
         if stage != "drive":
             tell("doctor")
-            self._require_healthy(self.bag(number))
-            tell("training" if stage == "learn" else "adapting")
             try:
+                self._require_healthy(number)
+                tell("training" if stage == "learn" else "adapting")
                 newcomer = self._trained(number) if stage == "learn" else self._adapted(number, model)
                 done = self._proven(done, model, newcomer, newest)
-            except DataError as error:  # a car that is lost at once has driven too little to learn from
+            except DataError as error:  # a car that is lost has driven too little to learn from, or lost its estimate
                 done = replace(done, swap=f"no newcomer: {error}")
         if len(done.lap_times_s) < self.course.laps:  # lost: trust is earned anew
             done = replace(done, next_limit_mps2=min(done.next_limit_mps2, self.course.first_limit_mps2))
@@ -221,16 +224,16 @@ class Improvement:
         return replace(done, next_limit_mps2=limit, accepted=proof.accepted, swap=proof.words)
 
     def _trained(self, number: int) -> LoadedModel:
-        """From every recording so far, but for the held-out part of each."""
+        """From every healthy recording so far, but for the held-out part of each."""
         recipe = recipe_for(self.arm.recipe, self.course.vehicle, self.course.seed, self.arm.physics)
-        drives = [self._driven(k) for k in range(number + 1)]
+        drives = [self._driven(k) for k in self._healthy(number + 1)]
         return trained(drives, recipe, self.folder / f"model_{number}", self._progress)
 
     def _adapted(self, number: int, model: LoadedModel) -> LoadedModel:
-        """From the newest recording but for its held-out part, with all the others replayed."""
+        """From the newest recording but for its held-out part, with all other healthy ones replayed."""
         folder = self.folder / f"model_{number}"
         new = training_parts([self._driven(number)], HELD_OUT)
-        old = training_parts([self._driven(k) for k in range(number)], HELD_OUT)
+        old = training_parts([self._driven(k) for k in self._healthy(number)], HELD_OUT)
         adapted = adapt(model, new, old, AdaptationSettings(forgetting=FORGETTING, seed=self.course.seed))
         bags = (*adapted.provenance.bags, *(training_bag(part) for part in new))
         passport.save(adapted.model, folder, replace(adapted.provenance, bags=bags, split=HELD_OUT))
@@ -239,10 +242,19 @@ class Improvement:
     def _driven(self, number: int) -> Drive:
         return read_for(self.bag(number), self.course.planner.dt_s)
 
-    def _require_healthy(self, bag: Path) -> None:
-        faults = [finding for finding in examine(bag).findings if finding.severity == "error"]
-        if faults:
-            raise DataError(f"{bag}: {faults[0].check}: {faults[0].evidence}; see mbrl doctor {bag}")
+    def _require_healthy(self, number: int) -> None:
+        if fault := self._fault(number):
+            raise DataError(f"{fault}; see mbrl doctor {self.bag(number)}")
+
+    def _healthy(self, before: int) -> list[int]:
+        return [number for number in range(before) if not self._fault(number)]
+
+    def _fault(self, number: int) -> str:
+        """The first error that the doctor finds in a recording, or an empty string."""
+        if number not in self._faults:
+            errors = [found for found in examine(self.bag(number)).findings if found.severity == "error"]
+            self._faults[number] = f"{errors[0].check}: {errors[0].evidence}" if errors else ""
+        return self._faults[number]
 
     def _model_after(self, done: Round, model: LoadedModel) -> LoadedModel:
         return passport.load(self.folder / f"model_{done.number}") if done.accepted else model

@@ -45,7 +45,7 @@ def improve(
         str, typer.Option(help="single_track_drift or multi_body; empty: as the vehicle says")
     ] = "multi_body",
     arm: Annotated[list[str] | None, typer.Option(help=f"{', '.join(_NAMES)}; may be repeated; by default all")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="drives that are learned from")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="drives that are learned from")] = 4,
     recoveries: Annotated[int, typer.Option(min=0, help="drives after the grip dropped that are adapted to")] = 2,
     drop: Annotated[float, typer.Option(min=0.1, max=1.0, help="what is left of the grip then, as a share")] = 0.7,
     laps: Annotated[int, typer.Option(min=1, help="laps per drive")] = 2,
@@ -58,8 +58,8 @@ def improve(
     Every arm begins with the same drive on nominal kinematic physics. After each drive it trains on all its recordings
     but a third of each; the newcomer takes over if it predicts the held-out third of the newest drive no worse than
     the model in force. How hard the next drive may be is earned by one rule for every model: nine of ten predictions a
-    second ahead must end within half the margin that the planner keeps from the edges, and a car that came nearer to an
-    edge than that drives no harder. Then the grip drops, and the models are adapted between drives, not trained anew.
+    second ahead must end within half the margin that the planner keeps from the edges, and the nearer to an edge a car
+    came, the smaller its next step. Then the grip drops, and the models are adapted between drives, not trained anew.
 
     Without options a full-size car is driven that is simulated with suspension and load transfer, on a short track.
     All in one process on simulated time: the same seed gives the same drives. Stopped, the same command goes on with
