@@ -67,8 +67,8 @@ def scaling_of(model: LearnedModel, driving: Driving, mirror: bool) -> tuple[tor
 
     Surprises jump where sensors do: their scale is at most three times their median's.
     """
-    views = [driving, driving.mirrored] if mirror else [driving]
-    rows = torch.cat([_read(model, view) for view in views])
+    views = [(model, driving), (model.mirrored(), driving.mirrored)] if mirror else [(model, driving)]
+    rows = torch.cat([_read(*view) for view in views])
     mean, std = rows.mean(dim=0), rows.std(dim=0)
     seen = 5 + len(model.action_layout)
     usual = 1.4826 * rows.abs().median(dim=0).values
@@ -106,8 +106,9 @@ def examples_for(
             writers = {name: stack.enter_context(RowWriter(paths[name], shapes[name])) for name in STORED}
             for rows in np.split(np.arange(len(stretches)), range(_CHUNK, len(stretches), _CHUNK)):
                 driving = stretches.cut(rows)
-                for view, seen in enumerate([driving, driving.mirrored][: shapes["car"][0]]):
-                    for name, values in _stored(model, seen).items():
+                views = [(model, driving), (model.mirrored(), driving.mirrored)]
+                for view, seen in enumerate(views[: shapes["car"][0]]):
+                    for name, values in _stored(*seen).items():
                         writers[name].put(view, int(rows[0]), values)
     group.wait()
     stored = {name: StoredTensor(paths[name], shapes[name]) for name in STORED}

@@ -11,7 +11,8 @@ from mbrl_ros.core.errors import ConfigError, DataError, ModelError
 from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE, Y
 from mbrl_ros.evaluation.fitting import held_out_scores, training_parts
 from mbrl_ros.learning.driving import find_stretches
-from mbrl_ros.learning.examples import held_out_windows
+from mbrl_ros.learning.examples import examples_for, held_out_windows
+from mbrl_ros.learning.objective import MultiStep
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.trainer import CHECKPOINT_FILE
 from mbrl_ros.learning.training import Progress, train
@@ -163,3 +164,17 @@ def test_the_mirror_image_is_a_left_turn_for_a_right_turn(hilly_drive):
     assert torch.equal(mirrored.applied[..., 0], -driving.applied[..., 0])
     assert torch.equal(mirrored.applied[..., 1], driving.applied[..., 1])
     assert torch.equal(mirrored.mirrored.states, driving.states)
+
+
+def test_a_car_that_is_off_to_one_side_is_off_to_the_other_in_the_mirror(trained, hilly_drive, tmp_path):
+    """Else half of what is learned from is driving that the base gets wrong as no car does."""
+    model = copy.deepcopy(trained[0])
+    model = model.with_base(model.base.with_parameters({"steering_offset": 0.05, "heading_offset": 0.02}))
+    stretches = find_stretches([hilly_drive], model.delay, model.history_s, recipe().training)
+    examples = examples_for(model, stretches, recipe().training, tmp_path)
+    base = untrained(model).float()
+    objective, rows = MultiStep(base, examples, 0.3), torch.arange(examples.count)
+    with torch.no_grad():
+        seen, mirrored = (objective.losses(base, view, rows).loss for view in range(2))
+    torch.testing.assert_close(mirrored, seen, rtol=1e-3, atol=1e-3)
+    assert base.mirrored().mirrored().base.values() == base.base.values()

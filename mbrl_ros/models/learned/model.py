@@ -112,6 +112,10 @@ class LearnedModel(torch.nn.Module):
         twin._modules = {**self._modules, "base": base}
         return twin
 
+    def mirrored(self) -> LearnedModel:
+        """The same networks on the base seen in a mirror, for driving seen in one."""
+        return self.with_base(self.base.mirrored()) if isinstance(self.base, ParametricModel) else self
+
     @property
     def delay(self) -> torch.Tensor:
         """[A] transport delay of each action [s]."""

@@ -23,6 +23,8 @@ MOUNTING: Table = table(
 )
 """How the sensors that give the state's heading and body velocities are turned against the car, and scaled."""
 
+_SIDED = ("steering_offset", "heading_offset")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -162,6 +164,12 @@ class ParametricModel(torch.nn.Module):
     def with_dt(self, dt: float, substeps: int | None = None) -> ParametricModel:
         """A copy that steps ``dt`` seconds, with the same number of substeps unless given."""
         return self._copy(self.values(), replace(self.config, dt=dt, substeps=substeps or self.config.substeps))
+
+    def mirrored(self) -> ParametricModel:
+        """The same car seen in a mirror along it: what is off to one side is off to the other."""
+        values = self.values()
+        turned = {name: -values[name] for name in _SIDED if name in values}
+        return self.with_parameters(turned).requires_grad_(next(self.parameters()).requires_grad)
 
     def forward(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """[..., 8], [..., 2] -> [..., 8] state after ``dt``."""
