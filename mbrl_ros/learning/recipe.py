@@ -20,7 +20,7 @@ class IdentificationSettings(Settings):
 
     horizon_s: float = Field(default=2.0, gt=0, le=10, description="length of the predictions fitted to [s]")
     max_windows: int = Field(default=400, ge=10, le=100_000, description="predictions fitted to, at most")
-    integrator: Integrator = Field(default="euler", description="of the physics; rk4 costs four times as much")
+    integrator: Integrator = Field(default="euler", description="of the physics; heun costs twice, rk4 four times")
     parameters: dict[str, float] = Field(
         default_factory=dict, description="of the car, to begin with, by name; others begin with the kind's defaults"
     )

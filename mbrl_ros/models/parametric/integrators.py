@@ -11,12 +11,19 @@ Columns = tuple[torch.Tensor, ...]
 """A state as its entries, each [...]: saves the stacking between stages."""
 
 Derivative = Callable[[Columns], Columns]
-Integrator = Literal["euler", "rk4"]
+Integrator = Literal["euler", "heun", "rk4"]
 
 
 def euler(derivative: Derivative, state: Columns, h: float | torch.Tensor) -> Columns:
     """Explicit Euler, order 1."""
     return _along(state, derivative(state), h)
+
+
+def heun(derivative: Derivative, state: Columns, h: float | torch.Tensor) -> Columns:
+    """Heun's method, order 2: the mean of the slopes at both ends."""
+    k1 = derivative(state)
+    k2 = derivative(_along(state, k1, h))
+    return _along(state, tuple(a + b for a, b in zip(k1, k2, strict=True)), h / 2)
 
 
 def rk4(derivative: Derivative, state: Columns, h: float | torch.Tensor) -> Columns:
@@ -35,5 +42,6 @@ def _along(state: Columns, slope: Columns, h: float | torch.Tensor) -> Columns:
 
 INTEGRATORS: dict[Integrator, Callable[[Derivative, Columns, float | torch.Tensor], Columns]] = {
     "euler": euler,
+    "heun": heun,
     "rk4": rk4,
 }

@@ -109,12 +109,11 @@ class KernelProblem:
     def _definitions(self) -> dict[str, object]:
         config = self._base.config
         basis = {"WHITE": 1} if all(np.array_equal(rows, np.eye(self.horizon)) for rows in self.basis) else {}
-        integrator = {"RK4": 1} if config.integrator == "rk4" else {}
         kind = {"KINEMATIC": 1} if self._base.kind == "kinematic_bicycle" else {}
         return {
             **{f"HAS_{name.upper()}": 1 for name in self._base.values()},
             **kind,
-            **integrator,
+            config.integrator.upper(): 1,
             **basis,
             f"AT_{config.reference_point.upper()}": 1,
             "SUBSTEPS": config.substeps,

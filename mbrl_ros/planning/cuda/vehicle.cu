@@ -31,7 +31,12 @@ INLINE Motion integrated(const Equations& equations, const Motion& s, float h) {
                      a.yaw + 2 * (b.yaw + c.yaw) + d.yaw, a.vx + 2 * (b.vx + c.vx) + d.vx,
                      a.vy + 2 * (b.vy + c.vy) + d.vy,   a.yaw_rate + 2 * (b.yaw_rate + c.yaw_rate) + d.yaw_rate};
     return along(s, sum, h / 6);
-#else
+#elif defined(HEUN)
+    const Motion b = equations.slope(along(s, a, h));
+    const Motion sum{a.x + b.x,   a.y + b.y,   a.yaw + b.yaw,
+                     a.vx + b.vx, a.vy + b.vy, a.yaw_rate + b.yaw_rate};
+    return along(s, sum, h / 2);
+#else  // Euler
     return along(s, a, h);
 #endif
 }

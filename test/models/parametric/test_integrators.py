@@ -6,7 +6,7 @@ import torch
 from mbrl_ros.core.layout import VX
 from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import KinematicBicycle, SingleTrack
-from mbrl_ros.models.parametric.integrators import euler, rk4
+from mbrl_ros.models.parametric.integrators import euler, heun, rk4
 
 
 def error_on_a_circle(integrate, steps):
@@ -17,14 +17,14 @@ def error_on_a_circle(integrate, steps):
     return math.hypot(x - math.cos(1), y - math.sin(1))
 
 
-@pytest.mark.parametrize(("integrate", "order"), [(euler, 1), (rk4, 4)])
+@pytest.mark.parametrize(("integrate", "order"), [(euler, 1), (heun, 2), (rk4, 4)])
 def test_order_on_an_exact_solution(integrate, order):
     measured = math.log2(error_on_a_circle(integrate, 16) / error_on_a_circle(integrate, 32))
     assert measured == pytest.approx(order, abs=0.15)
 
 
 @pytest.mark.parametrize("build", [KinematicBicycle, SingleTrack])
-@pytest.mark.parametrize(("integrator", "order", "coarse"), [("euler", 1, 40), ("rk4", 4, 10)])
+@pytest.mark.parametrize(("integrator", "order", "coarse"), [("euler", 1, 40), ("heun", 2, 20), ("rk4", 4, 10)])
 def test_order_of_the_models_under_held_actuators(build, integrator, order, coarse):
     state = torch.zeros(8, dtype=torch.float64)
     state[VX] = 4.0

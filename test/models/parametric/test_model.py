@@ -189,7 +189,7 @@ def test_optional_parameters_enter_and_leave():
         ("kinematic_bicycle", {"wheelbase": 284.3}, {}, "wheelbase = 284.3 m is outside of"),
         ("kinematic_bicycle", {"wheelbase": math.nan}, {}, "outside"),
         ("kinematic_bicycle", {}, {"drive": "torque"}, "drive 'torque' is none of acceleration, speed, duty"),
-        ("kinematic_bicycle", {}, {"integrator": "rk45"}, "none of euler, rk4"),
+        ("kinematic_bicycle", {}, {"integrator": "rk45"}, "none of euler, heun, rk4"),
         ("kinematic_bicycle", {}, {"reference_point": "bumper"}, "none of cg, rear_axle, front_axle"),
         ("kinematic_bicycle", {}, {"substeps": 0}, "at least 1"),
         ("kinematic_bicycle", {}, {"dt": 0.0}, "positive"),

@@ -31,6 +31,7 @@ SPLINE = spline_noise(HORIZON, DT, 0.25)
 AGREEMENT = {"rtol": 1e-3, "atol": 1e-3}
 """Of costs after 40 steps, single against double precision: roundings grow by the sensitivity of the car."""
 
+GUARD = Guard((3.0, 3.0, 5.0), 8.0, 9.0, 0.8)
 EXTRAS = {
     "kinematic_bicycle": {"understeer": 0.02, "steering_lag": 0.1, "steering_rate_limit": 3.0, "drag": 0.01},
     "single_track": {
@@ -53,7 +54,7 @@ def learned(physics, seed=0):
     """Physics and a random residual of three members, two of which count; two of its steps make one of the plan."""
     torch.manual_seed(seed)
     network = Network("mlp", members=3, hidden=24, sees="predicted", elites=(0, 2), probabilistic=True)
-    config = Config(DT / 2, "cg", Base("single_track", "acceleration"), network, Guard((3.0, 3.0, 5.0), 8.0, 9.0, 0.8))
+    config = Config(DT / 2, "cg", Base("single_track", "acceleration", integrator="heun"), network, GUARD)
     base = build_base(config, physics.values())
     mean, std = torch.tensor([3.0, 0.0, 0.0, 0.1, 0.5, 0.0, 0.0]), torch.full((7,), 1.5)
     model = LearnedModel(base, config, mean, std).double()
