@@ -9,6 +9,8 @@ from mbrl_ros.data import messages
 from mbrl_ros.data.writing import BagWriter
 from mbrl_ros.simulation.sensors import Reading
 
+TRUE_STATE = "/ground_truth/state"
+
 _ODOMETRY, _STATE = "nav_msgs/msg/Odometry", "mbrl_ros/msg/VehicleState"
 _IMU, _ACKERMANN = "sensor_msgs/msg/Imu", "ackermann_msgs/msg/AckermannDriveStamped"
 
@@ -48,9 +50,10 @@ class DriveRecorder:
         self._bag.write("/vehicle_state", _STATE, messages.vehicle_state(stamp_ns, state), stamp_ns)
 
     def truth(self, stamp_s: float, state: np.ndarray) -> None:
-        """The true state [8]."""
+        """The true state [8]; with its actuators, which an Odometry does not hold, on a topic of its own."""
         stamp_ns = _nanoseconds(stamp_s)
         self._bag.write("/ground_truth", _ODOMETRY, messages.odometry(stamp_ns, state), stamp_ns)
+        self._bag.write(TRUE_STATE, _STATE, messages.vehicle_state(stamp_ns, state), stamp_ns)
 
 
 def _nanoseconds(time_s: float) -> int:
