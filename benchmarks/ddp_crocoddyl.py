@@ -101,7 +101,7 @@ def compare_orders(name: str, count: int = 8) -> float:
 def compare_times(python: str, batch: int, repetitions: int = 5) -> dict[str, object]:
     """Time per iteration and problem on the unicycle, which crocoddyl computes in C++."""
     rows, problem, settings = starts("unicycle", batch), unicycle(), DDPSettings()
-    compiled = CompiledPasses(Passes(problem, True), HORIZON, batch, settings.step_sizes)
+    compiled = CompiledPasses(Passes(problem, settings), HORIZON)
     compiled.warm_up()
     print(compiled.backend, compiled.note, flush=True)
     solver = DDP(problem, settings, compiled)

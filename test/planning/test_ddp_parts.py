@@ -1,16 +1,13 @@
-"""The parts of DDP: derivatives against differences, box programs against brute force, compiled against plain."""
+"""The parts of DDP: derivatives against differences, box programs against brute force."""
 
 import itertools
 
 import pytest
 import torch
-from ddp_toys import cartpole, hanging
+from ddp_toys import cartpole
 
-from mbrl_ros.planning.ddp import DDP, DDPSettings
 from mbrl_ros.planning.ddp.box_qp import box_qp
-from mbrl_ros.planning.ddp.compiled import CompiledPasses
-from mbrl_ros.planning.ddp.derivatives import Expansion, convex, expand
-from mbrl_ros.planning.ddp.passes import Passes
+from mbrl_ros.planning.ddp.derivatives import convex, expand
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.small_matrices import Cholesky
 
@@ -75,11 +72,12 @@ def curved():
 
 
 def test_derivatives_equal_finite_differences(curved):
-    states, actions = random(3, 2, 4), random(2, 2, 1, seed=1)
-    found = expand(curved, states, actions, torch.zeros(2, 2, 0).double(), torch.ones(2).double(), True)
-    first = expand(curved, states, actions, torch.zeros(2, 2, 0).double(), torch.ones(2).double(), False)
+    states, actions = random(2, 2, 4), random(2, 2, 1, seed=1)
+    unconstrained = torch.zeros(2, 2, 0).double(), torch.ones(2).double()
+    jacobians, gradient, hessian, curvature = expand(curved, states, actions, *unconstrained, True)
+    first = expand(curved, states, actions, *unconstrained, False)
     h = 1e-4
-    y = torch.cat([states[:-1], actions], dim=-1)
+    y = torch.cat([states, actions], dim=-1)
 
     def joint(y):
         state, action = y[..., :4], y[..., 4:]
@@ -88,21 +86,21 @@ def test_derivatives_equal_finite_differences(curved):
 
     steps = h * torch.eye(5, dtype=torch.float64)
     jacobian = torch.stack([(joint(y + e) - joint(y - e)) / (2 * h) for e in steps], dim=-1)
-    torch.testing.assert_close(found.jacobian, jacobian[..., :4, :], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(found.gradient, jacobian[..., 4, :], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(first.jacobian, found.jacobian)
-    torch.testing.assert_close(first.gradient, found.gradient)
+    torch.testing.assert_close(jacobians, jacobian[..., :4, :], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradient, jacobian[..., 4, :], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(first[0], jacobians)
+    torch.testing.assert_close(first[1], gradient)
     for i, e in enumerate(steps):
         for j, d in enumerate(steps):
             second = (joint(y + e + d) - joint(y + e - d) - joint(y - e + d) + joint(y - e - d)) / (4 * h**2)
-            torch.testing.assert_close(found.curvature[..., i, j], second[..., :4], rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(found.hessian[..., i, j], second[..., 4], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(curvature[..., i, j], second[..., :4], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(hessian[..., i, j], second[..., 4], rtol=1e-4, atol=1e-4)
     # The first-order method's Hessian lacks exactly what the dynamics' curvature adds through the next state.
-    following = curved.dynamics(states[:-1], actions)
-    pull = torch.stack([2 * following[..., 0] * states[:-1, ..., 1] ** 2, torch.cos(actions[..., 0])], dim=-1)
-    added = (pull[..., :, None, None] * found.curvature[..., :2, :, :]).sum(-3)
-    torch.testing.assert_close(first.hessian + added, found.hessian)
-    assert first.curvature.shape[2] == 0
+    following = curved.dynamics(states, actions)
+    pull = torch.stack([2 * following[..., 0] * states[..., 1] ** 2, torch.cos(actions[..., 0])], dim=-1)
+    added = (pull[..., :, None, None] * curvature[..., :2, :, :]).sum(-3)
+    torch.testing.assert_close(first[2] + added, hessian)
+    assert first[3].shape[2] == 0
 
 
 def test_a_convex_cost_has_the_curvature_of_the_other_sign_and_what_is_not_finite_stays():
@@ -113,29 +111,4 @@ def test_a_convex_cost_has_the_curvature_of_the_other_sign_and_what_is_not_finit
 
     nothing = torch.full((3, 3), torch.nan, dtype=torch.float64)
     given, wanted = torch.stack([bent(2.0, -5.0, 0.0), nothing]), torch.stack([bent(2.0, 5.0, 0.0), nothing])
-    none = torch.zeros(0)
-    found = convex(Expansion(none, none, given, none, none, given[0]))
-    torch.testing.assert_close(found.hessian, wanted, equal_nan=True)
-    torch.testing.assert_close(found.terminal_hessian, wanted[0])
-
-
-@pytest.mark.timeout(900)
-def test_compiled_passes_find_the_same_and_follow_changed_limits():
-    problem = cartpole(10.0)
-    settings = DDPSettings(max_iterations=12, step_sizes=4)
-    compiled = CompiledPasses(Passes(problem, True), horizon=20, batch=1, step_sizes=4)
-    compiled.warm_up()
-    assert compiled.backend == "compiled", compiled.note
-    for limit in (10.0, 2.0):
-        problem.high.fill_(limit)
-        problem.low.fill_(-limit)
-        actions = torch.zeros(1, 20, 1, dtype=torch.float64)
-        fast = DDP(problem, settings, compiled).solve(hanging(), actions)
-        plain = DDP(problem, settings).solve(hanging(), actions)
-        torch.testing.assert_close(fast.actions, plain.actions, rtol=1e-8, atol=1e-8)
-        torch.testing.assert_close(fast.gains, plain.gains, rtol=1e-6, atol=1e-6)
-        assert int(fast.iterations) == int(plain.iterations)
-        assert float(fast.actions.abs().max()) <= limit
-    again = CompiledPasses(Passes(problem, True), horizon=20, batch=1, step_sizes=4)
-    again.warm_up()
-    assert (again.backend, again.note) == ("compiled", "")
+    torch.testing.assert_close(convex(given), wanted, equal_nan=True)

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import platform
-import shlex
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from mbrl_ros.core.cache import cache_folder
-from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.planning.compiler import compile_library, compiler
 from mbrl_ros.planning.cuda.kernels import Launch, Program
-from mbrl_ros.planning.packages import missing_tools, processor
+from mbrl_ros.planning.packages import processor
 
 _FLAGS = [
     "-std=c++17",
@@ -36,10 +32,6 @@ _FLAGS = [
     "-freciprocal-math",
     "-fno-builtin-cosf",
     "-Wno-unknown-pragmas",
-    "-shared",
-    "-fPIC",
-    "-x",
-    "c++",
 ]
 _VECTORS = ["-mprefer-vector-width=512"] if platform.machine() == "x86_64" else []
 _LIBRARIES = ["-lmvec", "-lm"] if platform.machine() == "x86_64" else ["-lm"]
@@ -98,19 +90,9 @@ def _arguments(launch: Launch) -> list[Any]:
 
 def _compiled(source: str) -> Path:
     """A shared library of ``source``, from the cache or built now."""
-    compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
-    command = [*compiler, *_FLAGS, *_VECTORS, "-"]
-    key = hashlib.sha256("\n".join([source, *command, processor()]).encode()).hexdigest()[:16]
+    flags = [*_FLAGS, *_VECTORS]
+    key = hashlib.sha256("\n".join([source, *compiler(), *flags, processor()]).encode()).hexdigest()[:16]
     path = cache_folder("kernels") / f"{key}.so"
-    if path.is_file():
-        return path
-    if missing := missing_tools():
-        raise MbrlError(f"the kernels cannot be compiled: {missing}")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
-        built = Path(folder) / path.name
-        whole = [*command, "-o", str(built), *_LIBRARIES]
-        done = subprocess.run(whole, input=source, capture_output=True, text=True)
-        if done.returncode:
-            raise MbrlError(f"{compiler[0]} refuses the kernels: {done.stderr.strip()[:2000]}")
-        built.replace(path)
+    if not path.is_file():
+        compile_library(source, flags, _LIBRARIES, path)
     return path

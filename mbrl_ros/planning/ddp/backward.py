@@ -8,8 +8,8 @@ import torch
 
 from mbrl_ros.planning.ddp.box_qp import box_qp
 from mbrl_ros.planning.ddp.derivatives import Expansion
-from mbrl_ros.planning.ddp.scan import Tensors, scan
-from mbrl_ros.planning.ddp.small_matrices import Cholesky, dot, product, times, transposed_times
+from mbrl_ros.planning.ddp.small_matrices import Cholesky, dot, times, transposed_times
+from mbrl_ros.planning.native.scan import Tensors, scan
 
 
 class Policy(NamedTuple):
@@ -55,7 +55,7 @@ def backward_pass(
         regularisation: [B] mu.
         limits: [N, B, A] lowest and highest change of each action; None is unlimited.
     """
-    size = expansion.terminal_gradient.shape[-1]
+    size = expansion.end_gradient.shape[-1]
     actions = expansion.gradient.shape[-1] - size
     identity = torch.eye(actions, dtype=gaps.dtype, device=gaps.device)
     curved = expansion.curvature.shape[2] > 0
@@ -67,12 +67,12 @@ def backward_pass(
         costate = torch.maximum(costate, value_x.abs().amax(-1))
         q = gradient + transposed_times(jacobian, value_x)
         turned = jacobian.transpose(-1, -2)
-        qq = hessian + product(turned, product(value_xx, jacobian))
+        qq = hessian + turned @ (value_xx @ jacobian)
         if curved:
             qq = qq + (rest[0] * value_x[..., None, None]).sum(-3)
         q_x, q_u = q[..., :size], q[..., size:]
         q_xx, q_ux, q_uu = qq[..., :size, :size], qq[..., size:, :size], qq[..., size:, size:]
-        pushes = product(turned[..., size:, :], jacobian)  # f_u^T (f_x, f_u)
+        pushes = turned[..., size:, :] @ jacobian  # f_u^T (f_x, f_u)
         mu = regularisation[..., None, None]
         safe_uu = q_uu + mu * (pushes[..., size:] + identity)
         safe_ux = q_ux + mu * pushes[..., :size]
@@ -89,18 +89,18 @@ def backward_pass(
         linear = linear + dot(q_u, k)
         quadratic = quadratic + dot(k, after)
         value_x = q_x + transposed_times(gain, after + q_u) + transposed_times(q_ux, k)
-        crossed = product(gain.transpose(-1, -2), q_ux)
-        value_xx = q_xx + product(gain.transpose(-1, -2), product(q_uu, gain)) + crossed + crossed.transpose(-1, -2)
+        crossed = gain.transpose(-1, -2) @ q_ux
+        value_xx = q_xx + gain.transpose(-1, -2) @ (q_uu @ gain) + crossed + crossed.transpose(-1, -2)
         value_xx = (value_xx + value_xx.transpose(-1, -2)) / 2
         return [value_x, value_xx, linear, quadratic, costate, positive & definite], [k, gain]
 
-    zero = torch.zeros_like(expansion.terminal_gradient[:, 0])
+    zero = torch.zeros_like(expansion.end_gradient[:, 0])
     carry = [
-        expansion.terminal_gradient.clone(),
-        expansion.terminal_hessian.clone(),
+        expansion.end_gradient,
+        expansion.end_hessian,
         zero,
-        zero.clone(),
-        zero.clone(),
+        zero,
+        zero,
         torch.ones_like(zero, dtype=torch.bool),
     ]
     slices = [expansion.jacobian, expansion.gradient, expansion.hessian, gaps]

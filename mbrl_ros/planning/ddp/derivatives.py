@@ -19,16 +19,16 @@ class Expansion(NamedTuple):
         gradient: [N, B, Y] of l(x, u, f(x, u)).
         hessian: [N, B, Y, Y] of l(x, u, f(x, u)); without f's own curvature in the first-order method.
         curvature: [N, B, S, Y, Y] Hessians of f's entries; S is 0 in the first-order method.
-        terminal_gradient: [B, S] of l_T.
-        terminal_hessian: [B, S, S] of l_T.
+        end_gradient: [B, S] of l_T.
+        end_hessian: [B, S, S] of l_T.
     """
 
     jacobian: torch.Tensor
     gradient: torch.Tensor
     hessian: torch.Tensor
     curvature: torch.Tensor
-    terminal_gradient: torch.Tensor
-    terminal_hessian: torch.Tensor
+    end_gradient: torch.Tensor
+    end_hessian: torch.Tensor
 
 
 def expand(
@@ -38,8 +38,8 @@ def expand(
     multipliers: torch.Tensor,
     penalty: torch.Tensor,
     second_order: bool,
-) -> Expansion:
-    """Derivatives at ``states`` [N + 1, B, S] and ``actions`` [N, B, A].
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Jacobian, gradient, Hessian and curvature, see `Expansion`, at ``states`` [N, B, S] and ``actions`` [N, B, A].
 
     With ``second_order`` False, the cost sees f linearised at the point: its Hessian is then the Gauss-Newton-like
     ``l_yy`` pulled back through the Jacobian, and no second derivative of f is needed anywhere (iLQR). It is made of
@@ -48,7 +48,7 @@ def expand(
 
     Args:
         problem: what is differentiated.
-        states: [N + 1, B, S] where.
+        states: [N, B, S] where.
         actions: [N, B, A] where.
         multipliers: [N, B, C].
         penalty: [B].
@@ -56,7 +56,7 @@ def expand(
     """
     count, batch = actions.shape[:2]
     size = problem.state_size
-    points = torch.cat([states[:-1], actions], dim=-1).flatten(0, 1)
+    points = torch.cat([states, actions], dim=-1).flatten(0, 1)
     weights = multipliers.flatten(0, 1)
     penalties = penalty.expand(count, batch).flatten()
 
@@ -95,41 +95,30 @@ def expand(
     else:
         jacobian, gradient, hessian = vmap(first_order)(points, weights, penalties)
         curvature = hessian.new_zeros(len(hessian), 0, *hessian.shape[1:])
-    end_gradient, end_hessian = vmap(
-        lambda x: _two_derivatives(lambda x: problem.terminal_cost(x)[None], x),
-    )(states[-1])
 
     def by_step(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.unflatten(0, (count, batch)).contiguous()
+        return tensor.unflatten(0, (count, batch))
 
-    return Expansion(
-        by_step(jacobian),
-        by_step(gradient),
-        by_step(hessian),
-        by_step(curvature),
-        end_gradient[:, 0].contiguous(),
-        end_hessian[:, 0].contiguous(),
-    )
+    return by_step(jacobian), by_step(gradient), by_step(hessian), by_step(curvature)
 
 
-def convex(expansion: Expansion) -> Expansion:
-    """The same with positive semi-definite Hessians of the cost, whose model then has a minimum.
+def expand_end(problem: OptimalControlProblem, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradient and Hessian of the terminal cost at ``state`` [B, S]."""
+    gradient, hessian = vmap(lambda x: _two_derivatives(lambda x: problem.terminal_cost(x)[None], x))(state)
+    return gradient[:, 0], hessian[:, 0]
+
+
+def convex(hessian: torch.Tensor) -> torch.Tensor:
+    """[..., Y, Y] positive semi-definite Hessians of a cost, whose model then has a minimum.
 
     Negative eigenvalues change their sign (Dauphin et al. 2014, "saddle-free Newton"): where the cost is bent strongly,
     either way, its model holds for short steps alone; without any curvature there it would promise long ones. What is
     not finite stays so, for the backward pass to notice.
     """
-    return expansion._replace(
-        hessian=_positive(expansion.hessian), terminal_hessian=_positive(expansion.terminal_hessian)
-    )
-
-
-def _positive(matrices: torch.Tensor) -> torch.Tensor:
-    """[..., Y, Y] symmetric matrices with the absolute values of their eigenvalues."""
-    finite = matrices.isfinite().all(-1).all(-1)[..., None, None]
-    values, vectors = torch.linalg.eigh(torch.where(finite, matrices, torch.zeros_like(matrices)))
+    finite = hessian.isfinite().all(-1).all(-1)[..., None, None]
+    values, vectors = torch.linalg.eigh(torch.where(finite, hessian, torch.zeros_like(hessian)))
     kept = (vectors * values.abs()[..., None, :]) @ vectors.mT
-    return torch.where(finite, kept, matrices)
+    return torch.where(finite, kept, hessian)
 
 
 def _two_derivatives(function, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]

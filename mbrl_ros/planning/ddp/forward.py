@@ -10,8 +10,8 @@ from mbrl_ros.planning.ddp.augmented_lagrangian import augmented_cost
 from mbrl_ros.planning.ddp.backward import Policy
 from mbrl_ros.planning.ddp.derivatives import Expansion
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
-from mbrl_ros.planning.ddp.scan import Tensors, scan
 from mbrl_ros.planning.ddp.small_matrices import dot, times
+from mbrl_ros.planning.native.scan import Tensors, scan
 
 
 class Candidates(NamedTuple):
@@ -86,7 +86,7 @@ def expected_change(expansion: Expansion, gaps: torch.Tensor, policy: Policy) ->
     """Linear and quadratic coefficient [B] each: cost changes by ``a linear + a^2 / 2 quadratic`` with open gaps.
 
     The policy is followed through the linearised dynamics, gaps included, and the quadratic model of the cost is summed
-    up along the way. Without gaps this is what the backward pass says already.
+    up along the way. Without gaps, and with the curvature of the dynamics, the backward pass says this already.
     """
     size = gaps.shape[-1]
 
@@ -101,5 +101,5 @@ def expected_change(expansion: Expansion, gaps: torch.Tensor, policy: Policy) ->
     zero = torch.zeros_like(policy.linear)
     slices = [expansion.jacobian, expansion.gradient, expansion.hessian, gaps, policy.feedforward, policy.feedback]
     (move, linear, quadratic), _ = scan(body, [torch.zeros_like(gaps[0]), zero, zero.clone()], slices)
-    linear = linear + dot(expansion.terminal_gradient, move)
-    return linear, quadratic + dot(move, times(expansion.terminal_hessian, move))
+    linear = linear + dot(expansion.end_gradient, move)
+    return linear, quadratic + dot(move, times(expansion.end_hessian, move))

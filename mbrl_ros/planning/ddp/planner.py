@@ -22,8 +22,9 @@ from mbrl_ros.planning.ddp.compiled import CompiledPasses
 from mbrl_ros.planning.ddp.passes import Passes
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
+from mbrl_ros.planning.ddp.settings import DDPSettings
 from mbrl_ros.planning.ddp.solution import Solution
-from mbrl_ros.planning.ddp.solver import DDP, DDPSettings
+from mbrl_ros.planning.ddp.solver import DDP
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.rollouts import Backend
@@ -72,16 +73,12 @@ class DDPPlanner:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
         self.model: DynamicsModel = copy.deepcopy(model).double()  # type: ignore[attr-defined]
         self.task, self.settings, self.model_id = task, settings, model_id
-        self._passes = CompiledPasses(
-            Passes(OptimalControlProblem.from_task(self.model, task), settings.second_order),
-            settings.horizon,
-            batch=1,
-            step_sizes=settings.step_sizes,
+        first, following = (
+            _optimiser(settings, iterations) for iterations in (settings.first_iterations, settings.iterations)
         )
-        self._first, self._next = (
-            DDP(self._passes.problem, _optimiser(settings, iterations), self._passes)
-            for iterations in (settings.first_iterations, settings.iterations)
-        )
+        passes = Passes(OptimalControlProblem.from_task(self.model, task), following)
+        self._passes = CompiledPasses(passes, settings.horizon)
+        self._first, self._next = (DDP(passes.problem, each, self._passes) for each in (first, following))
         self.solution: Solution | None = None
         """Of the last cycle, iteration by iteration; a table of it is `planning.ddp.table`."""
         self.reset()

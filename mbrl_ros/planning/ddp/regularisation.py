@@ -20,11 +20,6 @@ class Regularisation:
     mu: torch.Tensor
     pace: torch.Tensor
 
-    @classmethod
-    def begin(cls, mu: float, like: torch.Tensor) -> Regularisation:
-        """``mu`` for every problem of ``like`` [B]."""
-        return cls(torch.full_like(like, mu), torch.ones_like(like))
-
     def more(self) -> Regularisation:
         """After a failure."""
         pace = (self.pace * FACTOR).clamp_min(FACTOR)

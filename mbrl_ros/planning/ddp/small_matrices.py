@@ -8,13 +8,6 @@ from __future__ import annotations
 import torch
 
 
-def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """[..., I, J] times [..., J, K] -> [..., I, K]."""
-    if torch.compiler.is_exporting():
-        return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
-    return a @ b
-
-
 def times(a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """[..., I, J] times vectors [..., J] -> [..., I]."""
     return (a * x[..., None, :]).sum(-1)

@@ -14,9 +14,10 @@ from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.planning.ddp.commands import commanded, commanded_gains
 from mbrl_ros.planning.ddp.compiled import CompiledPasses
-from mbrl_ros.planning.ddp.derivatives import convex
 from mbrl_ros.planning.ddp.passes import Passes
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
+from mbrl_ros.planning.ddp.settings import DDPSettings
+from mbrl_ros.planning.ddp.work import Work
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.rollouts import Backend
 
@@ -85,9 +86,8 @@ class TubeMaker:
             raise LayoutError(f"a tube is around a car's states, the model has {model.state_layout.names}")
         own: DynamicsModel = copy.deepcopy(model).double()  # type: ignore[attr-defined]
         problem = OptimalControlProblem.from_task(own, task)
-        self._passes = CompiledPasses(
-            Passes(problem, second_order=False), horizon, batch=1, step_sizes=1, needed=("expand", "backward")
-        )
+        passes = Passes(problem, DDPSettings(second_order=False, convex_cost=True))
+        self._passes = CompiledPasses(passes, horizon, needed=("expand", "expand_end", "backward"))
         self.wanted: Backend = backend
 
     @property
@@ -121,11 +121,12 @@ class TubeMaker:
             free: [H, A] share of each action that is not yet decided by commands in flight.
         """
         with torch.inference_mode(False), torch.no_grad():  # sampling needs no derivatives, this does
-            along, actions = states.double()[:, None], applied.double()[:, None]
-            no_multipliers, one = actions.new_zeros(len(actions), 1, 0), actions.new_ones(1)
-            expansion = convex(self._passes.expand(along, actions, no_multipliers, one))
-            room = (_UNLIMITED * (free > 0).double())[:, None]
-            policy = self._passes.backward(expansion, torch.zeros_like(along[1:]), _MU * one, (-room, room))
-            if not bool(policy.positive.all() and policy.feedback.isfinite().all()):
+            start, applied = states[:1].double(), applied.double()[None]
+            room = (_UNLIMITED * (free > 0).double())[None]
+            work = Work.begin(start, applied, states.double()[None], limits=(applied - room, applied + room))
+            work.mu.fill_(_MU)
+            for name in ("expand", "expand_end", "backward"):
+                self._passes.bind(name, work, torch.ones(1, dtype=torch.bool))()
+            if not bool(work.positive.all() and work.feedback.isfinite().all()):
                 return None
-            return Tube(stamp_s, dt, along[:, 0], policy.feedback[:, 0], expansion.jacobian[:, 0])
+            return Tube(stamp_s, dt, work.states[:, 0], work.feedback[:, 0], work.jacobian[:, 0])

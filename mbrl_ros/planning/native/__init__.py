@@ -1,0 +1,1 @@
+"""C++ from traced torch programs: for small tensors, where calling operations costs more than their arithmetic."""

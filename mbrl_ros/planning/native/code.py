@@ -1,0 +1,124 @@
+"""Arrays of fixed size in C, and loops over their entries."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+TYPES = {
+    torch.float64: "double",
+    torch.float32: "float",
+    torch.bool: "bool",
+    torch.uint8: "unsigned char",
+    torch.int32: "int",
+    torch.int64: "long",
+}
+
+Shape = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Array:
+    """Entries in C: a name, and a tensor without memory whose strides say where they lie.
+
+    Args:
+        name: of the array.
+        layout: on torch's "meta" device.
+        rows: C for the number of rows where it is not that of ``layout``: tables may be exchanged.
+    """
+
+    name: str
+    layout: torch.Tensor
+    rows: str = ""
+
+    @property
+    def shape(self) -> list[int]:
+        """Of the entries."""
+        return list(self.layout.shape)
+
+    def at(self, places: Sequence[str]) -> str:
+        """The entry at the indices ``places``, as many as the layout has."""
+        terms = [str(self.layout.storage_offset())] if self.layout.storage_offset() else []
+        for place, stride, size in zip(places, self.layout.stride(), self.layout.shape, strict=True):
+            if size != 1 and stride:
+                terms.append(place if stride == 1 else f"{place} * {stride}")
+        return f"{self.name}[{' + '.join(terms) or '0'}]"
+
+    def expand(self, shape: Shape) -> Array:
+        """The same entries, repeated to ``shape``."""
+        return Array(self.name, self.layout.expand(list(shape)), self.rows)
+
+    def length(self, axis: int) -> str:
+        """C for the size along ``axis``."""
+        return self.rows if self.rows and axis == 0 else str(self.layout.shape[axis])
+
+
+def empty(shape: Shape, dtype: torch.dtype) -> torch.Tensor:
+    """A contiguous layout."""
+    return torch.empty([int(size) for size in shape], dtype=dtype, device="meta")
+
+
+class Code:
+    """Statements, one after another; arrays that they work in lie on the stack."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.bytes = 0
+        """What the arrays measure together."""
+        self._numbers = itertools.count()
+
+    def name(self) -> str:
+        """One that nothing has yet."""
+        return f"t{next(self._numbers)}"
+
+    def new(self, shape: Shape, dtype: torch.dtype) -> Array:
+        """An array without values."""
+        array = Array(self.name(), empty(shape, dtype))
+        self.lines.append(f"{TYPES[dtype]} {array.name}[{max(array.layout.numel(), 1)}];")
+        self.bytes += array.layout.numel() * array.layout.element_size()
+        return array
+
+    def constant(self, value: torch.Tensor) -> Array:
+        """An array of what is known now."""
+        array = Array(self.name(), empty(value.shape, value.dtype))
+        entries = ", ".join(number(entry) for entry in value.flatten().tolist())
+        kind = TYPES[value.dtype]
+        self.lines.append(f"static const {kind} {array.name}[{max(value.numel(), 1)}] = {{{entries or '0'}}};")
+        return array
+
+    def loop(self, shape: Shape, statement: Callable[[list[str]], str]) -> None:
+        """``statement`` of the indices of every entry of ``shape``."""
+        places = ["0" if size == 1 else f"i{axis}" for axis, size in enumerate(shape)]
+        heads = [f"for (int i{a} = 0; i{a} < {size}; ++i{a})" for a, size in enumerate(shape) if size != 1]
+        self.lines.append(" ".join([*heads, "{", statement(places), "}"]))
+
+    def each(self, form: str, out: Array, *operands: Any) -> None:
+        """Write ``form`` of the operands' entries, arrays repeated or numbers, to those of ``out``."""
+        arrays = [one.expand(out.shape) if isinstance(one, Array) else number(one) for one in operands]
+
+        def statement(places: list[str]) -> str:
+            return f"{out.at(places)} = {form.format(*(a.at(places) if isinstance(a, Array) else a for a in arrays))};"
+
+        self.loop(out.shape, statement)
+
+    def copy(self, value: Array) -> Array:
+        """A contiguous copy."""
+        out = self.new(value.shape, value.layout.dtype)
+        self.each("{0}", out, value)
+        return out
+
+
+def number(value: Any) -> str:
+    """A Python number in C."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int):
+        return f"({value}L)"
+    if math.isnan(value):
+        return "NAN"
+    return f"({value!r})" if math.isfinite(value) else ("INFINITY" if value > 0 else "(-INFINITY)")

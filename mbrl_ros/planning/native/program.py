@@ -1,0 +1,124 @@
+"""A traced program compiled for many rows: each problem of a batch, or each of its steps, by itself."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.planning.native.code import TYPES, Array, Code, empty
+from mbrl_ros.planning.native.prelude import PRELUDE
+from mbrl_ros.planning.native.tracing import Trace
+from mbrl_ros.planning.native.writer import Writer
+
+FLAGS = ["-std=c++17", "-O2", "-ftree-vectorize", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp"]
+_MOST_BYTES = 2 << 20
+"""Of a stack, which has 8 MiB in most threads."""
+
+_HEAD = "const char* const* in, char* const* out, const long* places, const long* rows, long row, long step"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A tensor of many rows: which address each of them begins at.
+
+    Args:
+        tensor: whose memory is read or written.
+        by_row: bytes from one row to the next, 0 where all share it.
+        by_step: bytes from one step of a row to the next.
+    """
+
+    tensor: torch.Tensor
+    by_row: int = 0
+    by_step: int = 0
+
+
+def source(program: Trace, inputs: Sequence[torch.Tensor], tables: Sequence[bool]) -> str:
+    """C++ of a program of one row.
+
+    Args:
+        program: what it computes.
+        inputs: examples of its inputs, as they lie in memory.
+        tables: which of them may have another number of rows.
+
+    Raises:
+        MbrlError: an operation has no C yet, or the program wants too much memory.
+    """
+    code = Code()
+    arrays = [
+        Array(f"a{k}", torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta"), f"rows[{k}]" * table)
+        for k, (x, table) in enumerate(zip(inputs, tables, strict=True))
+    ]
+    given = iter(arrays)
+    results = Writer(code).write(program.graph, [next(given) if one is None else one for one in program.known])
+    if code.bytes > _MOST_BYTES:
+        raise MbrlError(f"a program of {code.bytes >> 20} MiB is too large for a stack")
+    heads = [_pointer("const", "a", "in", k, array) for k, array in enumerate(arrays)]
+    heads += [_pointer("", "o", "out", k, array, len(arrays)) for k, array in enumerate(results)]
+    for k, result in enumerate(results):  # last of all: results may take the place of inputs
+        target = Array(f"o{k}", empty(result.shape, result.layout.dtype))
+        code.each("{0}", target, result)
+    return "\n".join(
+        [
+            PRELUDE,
+            f"static void one({_HEAD}) {{",
+            *heads,
+            *code.lines,
+            "}",
+            'extern "C" void run(const char* const* in, char* const* out, const long* places, const long* rows,',
+            "                    const bool* chosen, long count, long steps, int threads) {",
+            "  #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && count > 1)",
+            "  for (long row = 0; row < count; ++row) if (chosen[row])",
+            "    for (long step = 0; step < steps; ++step) one(in, out, places, rows, row, step);",
+            "}",
+            "",
+        ]
+    )
+
+
+def _pointer(qualifier: str, name: str, source: str, k: int, array: Array, before: int = 0) -> str:
+    kind, place = f"{qualifier} {TYPES[array.layout.dtype]}*", 2 * (before + k)
+    return f"{kind} {name}{k} = ({kind})({source}[{k}] + row * places[{place}] + step * places[{place + 1}]);"
+
+
+class Program:
+    """A compiled program.
+
+    Args:
+        path: of the library.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._run = ctypes.CDLL(str(path)).run
+
+    def bind(
+        self, inputs: Sequence[Rows], results: Sequence[Rows], chosen: torch.Tensor, steps: int = 1
+    ) -> Callable[[], None]:
+        """A call that computes the rows ``chosen`` [B] bool, and leaves the results of others as they are.
+
+        Results may lie where inputs do. All memory is that of the tensors now, whatever is in it when the call is made.
+        """
+        pointers = [
+            (ctypes.c_void_p * len(side))(*[one.tensor.data_ptr() for one in side]) for side in (inputs, results)
+        ]
+        places = [place for one in (*inputs, *results) for place in (one.by_row, one.by_step)]
+        lengths = [one.tensor.shape[0] if one.tensor.ndim else 1 for one in inputs]
+        arguments = (
+            *pointers,
+            (ctypes.c_long * len(places))(*places),
+            (ctypes.c_long * len(lengths))(*lengths),
+            ctypes.c_void_p(chosen.data_ptr()),
+            ctypes.c_long(len(chosen)),
+            ctypes.c_long(steps),
+        )
+        kept = inputs, results, chosen
+
+        def call() -> None:
+            assert kept  # noqa: S101  # their memory
+            self._run(*arguments, ctypes.c_int(torch.get_num_threads()))
+
+        return call
