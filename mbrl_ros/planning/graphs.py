@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 
-Steps = Callable[[torch.Tensor, torch.Tensor, list[torch.Tensor]], Iterator[list[torch.Tensor]]]
-"""(begin [S, K], columns [H, A, K], parameters, weights and tables) -> [state [S, K], sums [T, K]] after each step."""
+
+class Steps(Protocol):
+    """Rollouts of actions ``columns`` [H, A, K] from ``begin`` [S, K]: state [S, K] and sums [T, K] after each step."""
+
+    def __call__(
+        self, *, begin: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]
+    ) -> Iterator[list[torch.Tensor]]:
+        """``tensors`` are parameters, weights and tables."""
+        ...
 
 
 class RolloutGraph:
-    """Rollouts of one shape, recorded once and replayed with new numbers; `Steps` that run on the current GPU.
+    """Rollouts of one shape, recorded once and replayed with new numbers on the current GPU.
 
     What a replay gives is overwritten by the next.
 
@@ -51,4 +59,4 @@ class RolloutGraph:
         return iter(self._after)
 
     def _recorded(self, steps: Steps) -> Iterator[list[torch.Tensor]]:
-        return steps(self._begin, self._columns, self._tensors)
+        return steps(begin=self._begin, columns=self._columns, tensors=self._tensors)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -52,7 +53,7 @@ class Rollouts:
         members: of an ensemble that each go their own way (`planning.members`); a model has as many rows for each
             action sequence, and as many states to begin with.
         backend: "compiled" falls back to "eager" where it cannot be had; ``note`` then says why.
-        device: where they run: "cpu" or "cuda".
+        device: where compiled ones shall run: "cpu", or "cuda", which falls back to "cpu" likewise.
     """
 
     def __init__(
@@ -72,29 +73,35 @@ class Rollouts:
         self.members = members
         self.note = ""
         """Why rollouts are not compiled although they should be, or what happened on the way; empty if nothing did."""
+        self.wanted_device = device
         self._step = _Step(model, task)
-        self._device = torch.device(device)
-        self._inputs = _Inputs(self._step, self._device)
-        self._compiled: packages.Step | None = None
-        self._graphs: dict[torch.Size, RolloutGraph] = {}
+        self._way = _Way(_Inputs(self._step, torch.device("cpu")), self._eager, "eager")
 
     @property
     def device(self) -> str:
-        """Where rollouts run: "cpu" or "cuda"."""
-        return self._device.type
+        """Where the next evaluation is done: "cpu" or "cuda"."""
+        return self._way.inputs.device.type
 
     @property
     def backend(self) -> Backend:
         """How the next evaluation is done."""
-        return "eager" if self._compiled is None else "compiled"
+        return self._way.backend
 
     def warm_up(self) -> None:
         """Load the compiled rollout from the cache, or build it.
 
         Nothing else may be evaluated in plain torch meanwhile: torch's compiler changes modules for every thread.
         """
-        if self.wanted == "compiled" and self._compiled is None:
-            self._compile()
+        if self.wanted == "eager" or self.backend == "compiled":
+            return
+        notes = []
+        for device in dict.fromkeys((self.wanted_device, "cpu")):
+            way, note = self._compiled(torch.device(device))
+            notes.append(note)
+            if way is not None:
+                self._way = way
+                break
+        self.note = ". ".join(filter(None, notes))
 
     def evaluate(self, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """[K] costs of the applied ``actions`` [K, H, A] from ``state`` [S]; not finite where a rollout is not.
@@ -121,54 +128,85 @@ class Rollouts:
 
     def _run(self, state: torch.Tensor, actions: torch.Tensor) -> Iterator[list[torch.Tensor]]:
         """State [S, K] and sums of rewards so far [T, K] after each step; K is padded to whole vectors."""
-        columns = actions.to(self._device, torch.float32).permute(1, 2, 0)
+        way = self._way
+        columns = actions.to(way.inputs.device, torch.float32).permute(1, 2, 0)
         if extra := -len(actions) % packages.LANES:
             columns = torch.nn.functional.pad(columns, (0, extra))
         columns = columns.repeat(1, 1, self.members) if self.members > 1 else columns.contiguous()
-        begin = state.to(self._device, torch.float32).reshape(self.members, -1).T
-        begin = begin.repeat_interleave(columns.shape[-1] // self.members, dim=1)
-        tensors = self._inputs.current()
-        if self._compiled is None or self._device.type == "cpu":
-            return self._steps(begin, columns, tensors)
-        return self._recorded(begin, columns, tensors)
-
-    def _steps(
-        self, current: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]
-    ) -> Iterator[list[torch.Tensor]]:
-        step = self._compiled or self._eager
-        sums = torch.zeros(len(self.term_names), columns.shape[-1], device=self._device)
-        for action in columns.unbind(0):
-            current, sums = step(current, sums, action, tensors)
-            yield [current, sums]
-
-    def _recorded(
-        self, begin: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]
-    ) -> Iterator[list[torch.Tensor]]:
-        """The same steps from a CUDA graph, recorded now where none fits."""
-        with torch.inference_mode():  # in every call: such tensors cannot be written to outside of it
-            graph = self._graphs.get(columns.shape)
-            if graph is None or not graph.fits(begin, columns, tensors):
-                graph = self._graphs[columns.shape] = RolloutGraph(self._steps, begin, columns, tensors)
-            return graph(begin, columns, tensors)
+        begin = state.to(way.inputs.device, torch.float32).reshape(self.members, -1).T
+        return way.run(begin.repeat_interleave(columns.shape[-1] // self.members, dim=1), columns, len(self.term_names))
 
     def _eager(
         self, state: torch.Tensor, sums: torch.Tensor, action: torch.Tensor, tensors: list[torch.Tensor]
     ) -> list[torch.Tensor]:
-        named = self._inputs.named(tensors)
+        named = self._way.inputs.named(tensors)
         following, terms = torch.func.functional_call(self._step, named, (state.T, action.T))
         # Compiled code takes a state as it would lie in memory had it been made so, whatever it is given.
         return [following.T.contiguous(), sums + torch.stack([terms[name] for name in self.term_names])]
 
-    def _compile(self) -> None:
+    def _compiled(self, device: torch.device) -> tuple[_Way | None, str]:
+        """Compiled steps on a device, or None and why not."""
         model = self._step.model
-        sizes = packages.Sizes(
-            len(model.state_layout),
-            len(model.action_layout),
-            len(self.term_names),
-            self._inputs.tables(),
-            self.members,
-        )
-        self._compiled, self.note = packages.obtain(self._eager, self._inputs.current(), sizes)
+        try:
+            inputs = _Inputs(self._step, device)
+            sizes = packages.Sizes(
+                len(model.state_layout),
+                len(model.action_layout),
+                len(self.term_names),
+                inputs.tables(),
+                self.members,
+            )
+            step, note = packages.obtain(self._eager, inputs.current(), sizes)
+            way = None if step is None else _Way(inputs, step, "compiled")
+            if way is not None and device.type != "cpu":
+                self._try(way, sizes)
+        except (RuntimeError, AssertionError) as error:  # of the GPU's driver, or of a torch that was built without
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            return None, f"Rollouts do not run on the GPU: {reason[0]}"
+        return way, note
+
+    def _try(self, way: _Way, sizes: packages.Sizes) -> None:
+        """Record a rollout of two steps and replay it; what comes of it was compared when the package was loaded."""
+        columns = torch.zeros(2, sizes.action, sizes.unit, device=way.inputs.device)
+        for _ in range(2):
+            list(way.run(torch.zeros(sizes.state, sizes.unit, device=way.inputs.device), columns, sizes.terms))
+        torch.cuda.synchronize(way.inputs.device)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How rollouts are evaluated.
+
+    Args:
+        inputs: parameters, weights and tables, where they run.
+        step: eager or compiled, as ``backend`` says.
+        graphs: of rollouts that were recorded, by the shape of their actions.
+    """
+
+    inputs: _Inputs
+    step: packages.Step
+    backend: Backend
+    graphs: dict[torch.Size, RolloutGraph] = field(default_factory=dict)
+
+    def run(self, begin: torch.Tensor, columns: torch.Tensor, terms: int) -> Iterator[list[torch.Tensor]]:
+        """State [S, K] and sums of rewards so far [T, K] after each step of actions [H, A, K] from states [S, K]."""
+        tensors = self.inputs.current()
+        if begin.device.type == "cpu":
+            return self._steps(begin, columns, tensors, terms)
+        with torch.inference_mode():  # in every call: such tensors cannot be written to outside of it
+            graph = self.graphs.get(columns.shape)
+            if graph is None or not graph.fits(begin, columns, tensors):
+                graph = RolloutGraph(partial(self._steps, terms=terms), begin, columns, tensors)
+                self.graphs[columns.shape] = graph
+            return graph(begin, columns, tensors)
+
+    def _steps(
+        self, begin: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor], terms: int
+    ) -> Iterator[list[torch.Tensor]]:
+        current, sums = begin, torch.zeros(terms, columns.shape[-1], device=begin.device)
+        for action in columns.unbind(0):
+            current, sums = self.step(current, sums, action, tensors)
+            yield [current, sums]
 
 
 class _Step(torch.nn.Module):
@@ -190,7 +228,7 @@ class _Inputs:
     """
 
     def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
-        self._device = device
+        self.device = device
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         packed = {name for name, tensor in tensors.items() if tensor.ndim == 0 and tensor.is_floating_point()}
         self._scalars = {name: tensors[name] for name in sorted(packed)}
@@ -205,7 +243,7 @@ class _Inputs:
         if versions != self._versions or not self._current:
             scalars = torch.tensor([tensor.item() for tensor in self._scalars.values()], dtype=torch.float32)
             tensors = [scalars, *(_single(tensor.detach()) for tensor in self._others.values())]
-            self._current = [tensor.to(self._device) for tensor in tensors]
+            self._current = [tensor.to(self.device) for tensor in tensors]
             self._versions = versions
         return self._current
 

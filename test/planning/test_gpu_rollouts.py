@@ -92,25 +92,30 @@ def test_what_is_recorded_follows_changes_in_place_and_to_another_track(vehicle,
 
 
 @on_a_gpu
-def test_a_planner_rolls_out_on_the_gpu_what_is_not_fused_and_shows_its_plan_there(vehicle, race):
-    settings = {"rollouts": 64, "horizon": 20, "dt_s": race.dt}
-    model = MODELS["with memory"](vehicle, race.dt)
-    assert MPPI(model, race, MPPISettings(**settings)).rollouts.device == "cuda"
-    assert MPPI(model, race, MPPISettings(**settings, device="processor")).rollouts.device == "cpu"
+def test_a_planner_rolls_out_on_the_gpu_what_is_not_fused(vehicle, race):
+    model, settings = MODELS["with memory"](vehicle, race.dt), {"rollouts": 64, "horizon": 20, "dt_s": race.dt}
+    for more, place in (({}, "cuda"), ({"device": "processor"}, "cpu")):
+        planner = MPPI(model, race, MPPISettings(**settings, **more))
+        planner.warm_up()
+        assert planner.rollouts.device == place, planner.note
 
 
-def test_without_a_gpu_everything_is_on_this_processor(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    settings = MPPISettings(rollouts=64, horizon=20, dt_s=0.1)
-    assert MPPI(DoubleIntegrator(), Regulate(), settings, noise_std=[1.0]).rollouts.device == "cpu"
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_where_the_gpu_cannot_be_had_rollouts_are_compiled_here_and_say_why():
+    rollouts = Rollouts(DoubleIntegrator(), Regulate(), device="cuda")
+    assert (rollouts.device, rollouts.backend) == ("cpu", "eager")
+    rollouts.warm_up()
+    assert (rollouts.device, rollouts.backend) == ("cpu", "compiled")
+    assert rollouts.note.startswith("Rollouts do not run on the GPU: ")
 
 
-def test_only_what_is_not_fused_goes_to_the_gpu(monkeypatch):
-    """The plan alone is sooner shown here."""
+def test_only_what_is_not_fused_goes_to_the_gpu(vehicle, race, monkeypatch):
+    """Beside the kernels nothing else rolls out."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    chosen = []
-    monkeypatch.setattr("mbrl_ros.planning.mppi.Rollouts", lambda *_, device, **__: chosen.append(device))
-    settings = {"rollouts": 64, "horizon": 20, "dt_s": 0.1}
-    for more in ({}, {"device": "processor"}):
-        MPPI(DoubleIntegrator(), Regulate(), MPPISettings(**settings, **more), noise_std=[1.0])
-    assert chosen == ["cuda", "cpu"]
+    settings = {"rollouts": 64, "horizon": 20, "dt_s": race.dt}
+    fused, apart = MODELS["kinematic"](vehicle, race.dt), MODELS["with memory"](vehicle, race.dt)
+    wanted = [
+        MPPI(model, race, MPPISettings(**settings, **more)).rollouts.wanted_device
+        for model, more in ((fused, {}), (apart, {}), (apart, {"device": "processor"}))
+    ]
+    assert wanted == ["cpu", "cuda", "cpu"]

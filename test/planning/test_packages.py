@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test on a machine compiles
 
 def hash_of(model, task):
     rollouts = Rollouts(model, task)
-    inputs = rollouts._inputs
+    inputs = rollouts._way.inputs
     sizes = packages.Sizes(len(model.state_layout), len(model.action_layout), len(task.term_names), inputs.tables())
     return packages.structure_hash(rollouts._eager, inputs.current(), sizes)
 

@@ -1,6 +1,5 @@
 """Rollouts: eager ones against the model and the task themselves, compiled ones against eager ones."""
 
-
 import numpy as np
 import pytest
 import torch
