@@ -136,7 +136,7 @@ class PlannerNode:
     def _make(self, loaded: LoadedModel, kind: str, at_once: bool) -> Planner:
         planner = racing_planner(self._settings_of[kind], loaded, self.vehicle, self.track, self.settings.seed)
         if at_once:
-            self.node.get_logger().info(f"planner {kind} is made ready; what torch compiles takes a while the first time")
+            self.node.get_logger().info(f"planner {kind} is made ready; what torch compiles takes long at first")
         planner.warm_up(background=at_once and kind in SERVES_EAGERLY)
         return planner
 
