@@ -15,6 +15,7 @@ from mbrl_ros.models.learned import LearnedModel
 _HELD_TO = (YAW, VX, VY, YAW_RATE)
 _SMALLEST_M = 1e-3  # position errors below this count quadratically
 _BOUNDS_WEIGHT = 0.01  # of the distance between the learned bounds of the log-variance
+_SPAN_S = 0.2  # over which the base's rates of error are taken: shorter ones are noise
 _ROWS = 512  # predicted at once where no gradient is needed
 
 
@@ -52,6 +53,7 @@ class MultiStep:
         self._distance = max(float(_distance(errors).mean()), _SMALLEST_M)
         observed = examples.observed.any(dim=0)
         self._held_to = [column for column in _HELD_TO if bool(observed[column])]
+        self.usual = _usual(model, errors[0], observed)
         usual = errors.abs().flatten(0, 2).median(dim=0).values
         self._scale = 2 * usual + 1e-4
 
@@ -99,6 +101,7 @@ class SingleStep:
 
     def __init__(self, examples: Examples) -> None:
         self.examples = examples
+        self.usual = torch.ones(())  # of single steps the usual output is noise
         self._observed = examples.observed[:, VX : YAW_RATE + 1].float()
 
     def losses(self, model: LearnedModel, view: int, rows: torch.Tensor) -> Losses:
@@ -117,6 +120,18 @@ class SingleStep:
     def held_out(self, model: LearnedModel, group: Group = ALONE) -> torch.Tensor:
         """[M] mean squared error of each member, as a share of the limits, on what it did not learn from."""
         return _held_out_error(self, model, group)
+
+
+def _usual(model: LearnedModel, errors: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """[3] what the base lacks on average, as a share of the outputs' limits, from its errors [n, H, 8].
+
+    Of a velocity that is not recorded nothing is known but the largest share of the others.
+    """
+    span = min(max(1, round(_SPAN_S / model.dt)), errors.shape[1])
+    rates = errors[:, span - 1, VX : YAW_RATE + 1].abs().mean(dim=0) / (span * model.dt)
+    shares = (rates / model.limits).clamp(max=1.0)
+    seen = observed[VX : YAW_RATE + 1]
+    return torch.where(seen, shares, shares[seen].max() if bool(seen.any()) else 1.0)
 
 
 def _held_out_error(objective: MultiStep | SingleStep, model: LearnedModel, group: Group) -> torch.Tensor:

@@ -57,8 +57,14 @@ class TrainingSettings(Settings):
     epoch_predictions: PositiveInt | None = Field(
         default=None, description="learned from in an epoch, at most, drawn anew for each; empty: all there are"
     )
+    epoch_steps: PositiveInt = Field(
+        default=1, description="of the optimiser in an epoch, at least: little driving is passed over several times"
+    )
     batch: PositiveInt = Field(default=64, description="predictions per step of the optimiser")
     learning_rate: PositiveFloat = Field(default=2e-3, description="at the beginning; it falls to zero along a cosine")
+    in_proportion: bool = Field(
+        default=False, description="the last layer learns in proportion to what the base lacks, not to its limits"
+    )
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="decoupled (AdamW)")
     bfloat16: bool = Field(
         default=False, description="matrix products in bfloat16, where the processor has them; weights stay float32"

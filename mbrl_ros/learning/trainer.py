@@ -63,6 +63,11 @@ class Objective(Protocol):
         """What is learned from."""
         ...
 
+    @property
+    def usual(self) -> torch.Tensor:
+        """[outputs] what the network is to put out on average, as a share of what it can; at most 1."""
+        ...
+
     def losses(self, model: LearnedModel, view: int, rows: torch.Tensor) -> MemberLosses:
         """Losses on the examples ``rows`` [n] in one of their views."""
         ...
@@ -137,6 +142,9 @@ class Trainer:
         self._optimiser = torch.optim.AdamW(
             self._trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
+        last = [f"head.layers.{len(model.head.layers) - 1}.{part}" for part in ("weight", "bias")]
+        self._outputs = [self._trained[name] for name in last]
+        self._pace = objective.usual if settings.in_proportion else torch.ones(())
         self._bfloat16 = settings.bfloat16 and torch.cpu._is_avx512_bf16_supported()
         self._generator = torch.Generator().manual_seed(settings.seed)
         members = len(objective.examples.held_out)
@@ -165,6 +173,8 @@ class Trainer:
             ConfigError: the folder holds the checkpoint of another training.
         """
         self._resume()
+        if not self._done:  # who never gets better than physics stays physics
+            self._best = self._objective.held_out(self._model, self._group)
         finished = True
         while finished and self._done < self._settings.epochs and bool((self._waited < self._settings.patience).any()):
             epoch = self._epoch(stop)
@@ -205,11 +215,14 @@ class Trainer:
         )
 
     def _batches(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Every example once, or as many as an epoch may have, each batch in a view drawn at random."""
+        """Every example once, or as often as makes enough steps, or as many as an epoch may have; views at random."""
         examples = self._objective.examples
-        order = torch.randperm(examples.count, generator=self._generator)[: self._settings.epoch_predictions]
-        for rows in order.chunk(max(1, len(order) // self._settings.batch)):
-            yield int(torch.randint(examples.views, (1,), generator=self._generator)), rows
+        steps = 0
+        while steps < self._settings.epoch_steps:
+            order = torch.randperm(examples.count, generator=self._generator)[: self._settings.epoch_predictions]
+            for rows in order.chunk(max(1, len(order) // self._settings.batch)):
+                yield int(torch.randint(examples.views, (1,), generator=self._generator)), rows
+                steps += 1
 
     def _step(self, view: int, rows: torch.Tensor, stop: bool) -> float | None:
         """One step of the optimiser; the mean of the members' losses, None where any of the group is to stop."""
@@ -226,8 +239,20 @@ class Trainer:
         if not bool(torch.isfinite(total).all()):
             raise self._diverged("loss")
         _cut_gradients(list(self._trained.values()), self._settings.gradient_norm)
-        self._optimiser.step()
+        self._take_step()
         return float(total.mean())
+
+    def _take_step(self) -> None:
+        """A step of the optimiser, the last layer's in proportion to what is to be put out.
+
+        The optimiser moves every weight by about the learning rate, whatever the gradient. Where physics lacks a
+        hundredth of what the outputs can do, that is a hundred times too far, and no training gets it below physics.
+        """
+        before = [p.detach().clone() for p in self._outputs]
+        self._optimiser.step()
+        with torch.no_grad():
+            for parameter, old in zip(self._outputs, before, strict=True):
+                parameter.copy_(torch.lerp(old, parameter, self._pace))
 
     def _diverged(self, what: str) -> ModelError:
         return ModelError(
