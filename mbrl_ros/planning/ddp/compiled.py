@@ -10,6 +10,7 @@ track: the cost's tables may have any number of rows.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -210,9 +211,10 @@ class CompiledPasses:
 
 
 def _build(text: str, folder: Path, key: str) -> Path:
-    built = folder / f"{key}.so"
-    compile_library(text, FLAGS, ["-lm"], built)
-    return built.replace(folder / f"{key}-{packages.digest(built)}.so")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as place:  # another process may build the same
+        built = Path(place) / "pass.so"
+        compile_library(text, FLAGS, ["-lm"], built)
+        return built.replace(folder / f"{key}-{packages.digest(built)}.so")
 
 
 def _rows(name: str, tensor: torch.Tensor) -> Rows:
