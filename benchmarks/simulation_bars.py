@@ -21,7 +21,7 @@ import torch
 
 from mbrl_ros.bringup.course import Course, drive
 from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.bringup.improvement import ARMS
+from mbrl_ros.bringup.improvement import Arm
 from mbrl_ros.bringup.newcomer import recipe_for
 from mbrl_ros.cli.figures import write_figures
 from mbrl_ros.core.config import read_settings
@@ -41,6 +41,11 @@ SPEED_MPS, LATERAL_MPS2 = 16.0, 4.1
 FASTER = 1.3
 LAPS = 2
 TRACK = "full_size_short"
+ARMS = (
+    Arm("single-track", "sysid"),
+    Arm("neural-only", "recurrent"),
+    Arm("semi-parametric", "semiparametric"),
+)
 STATES = {"truth": TopicMapping.parse([f"state={TRUE_STATE}"]), "estimate": TopicMapping()}
 
 
@@ -98,9 +103,9 @@ def main() -> None:
         for what in ("as fast", "30 % faster"):
             values = [by_seed[seed][arm.name][what] for seed in seeds]
             print(f"{arm.name:16s} {what:12s} {np.mean(values):.4f}   " + " ".join(f"{v:.4f}" for v in values))
-    for words, other, what in (("parametric", "single-track", "as fast"), ("neural", "neural-only", "30 % faster")):
+    for other, what in (("single-track", "as fast"), ("neural-only", "30 % faster")):
         ratios = [by_seed[seed]["semi-parametric"][what] / by_seed[seed][other][what] for seed in seeds]
-        print(f"semi-parametric / {words}, {what}: {np.mean(ratios):.2f} (target 0.5)")
+        print(f"semi-parametric / {other}, {what}: {np.mean(ratios):.2f} (target 0.5)")
     write_figures(arguments.json, {str(seed): figures for seed, figures in by_seed.items()})
 
 
