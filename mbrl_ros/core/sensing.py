@@ -102,9 +102,10 @@ class EstimatorSettings(Settings):
         default=0.0,
         description="how much faster the driven wheels turn, per acceleration: 1 / (slip stiffness per load * 9.81)",
     )
-    wheel_lock_s2pm: NonNegativeFloat = Field(
+    wheel_slide_s2pm: NonNegativeFloat = Field(
         default=0.0,
-        description="how unsure the wheels' speed is in braking, per speed and deceleration, since wheels come to lock",
+        description="how unsure the wheels' speed is, per speed and acceleration, since a wheel with little load locks "
+        "or spins",
     )
     use_accelerometer: bool = Field(default=False, description="whether accelerations are fused")
     discrepancy_time_s: PositiveFloat = Field(

@@ -137,7 +137,7 @@ class Fusion:
             rows += finite
         if rows:
             if measurement.source == "wheel_speed":  # gated as wheels that roll, weighed as what they may be
-                noise = noise + self._locking(gaussian.mean)
+                noise = noise + self._sliding(gaussian.mean)
             gaussian = updated(gaussian, innovation[rows], jacobian[rows], noise[np.ix_(rows, rows)])
             gaussian.mean[YAW] = wrap_angle(gaussian.mean[YAW])
         stamp_s = measurement.stamp_s
@@ -146,9 +146,9 @@ class Fusion:
         outcome = Outcome(tuple(used), tuple(refused), distances)
         return Belief(stamp_s, gaussian, measured_s, pose_s, rejected_since_s), outcome
 
-    def _locking(self, mean: np.ndarray) -> float:
-        """Variance [(m/s)^2] of the wheels' speed for what braking does to it."""
-        return float(self.settings.wheel_lock_s2pm * mean[VX] * max(-mean[ACCELERATION], 0.0)) ** 2
+    def _sliding(self, mean: np.ndarray) -> float:
+        """Variance [(m/s)^2] of the wheels' speed for what driving and braking do to it beyond their linear slip."""
+        return float(self.settings.wheel_slide_s2pm * mean[VX] * mean[ACCELERATION]) ** 2
 
     def _checked(self, belief: Belief, part: Part, stamp_s: float) -> bool:
         """Whether what checks ``part`` was believed of late: then the filter is right, and not the part."""

@@ -245,10 +245,10 @@ def braked_error(model, **settings):
     return max(errors[25:])
 
 
-def test_wheels_that_come_to_lock_hardly_slow_the_estimate_where_braking_makes_them_unsure(vehicle):
+def test_wheels_that_come_to_lock_hardly_slow_the_estimate_where_they_may_slide(vehicle):
     model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
     model = model.with_parameters({"drive_lag": 0.0, "drive_delay": 0.0})
-    sure, unsure = braked_error(model), braked_error(model, wheel_lock_s2pm=0.02)
+    sure, unsure = braked_error(model), braked_error(model, wheel_slide_s2pm=0.02)
     assert sure > 0.15  # gates let a wheel through that locks little by little
     assert unsure < 0.05
 
