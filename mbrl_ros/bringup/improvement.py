@@ -116,9 +116,11 @@ class Round:
 def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clearance_m: float, exits: int) -> float:
     """The acceleration limit [m/s^2] that a model may be driven with next; one rule for every kind of model.
 
-    Nine of ten predictions of a second shall end within half the margin that the planner keeps from the edges. What a
-    model misses is a share of the acceleration that is asked for, and the position's error grows in proportion to it;
-    the limit follows by the square root of what is left or lacking, so that it settles, and by `LARGEST_STEP` at most.
+    Nine of ten predictions of a second shall end within half the margin that the planner keeps from the edges. Far from
+    the limit of grip a model misses a share of the acceleration that is asked for, and the position's error grows in
+    proportion to it; the limit follows by the square root of what is left, and by `LARGEST_STEP` at most. Where too
+    much is missed, the limit of grip is near, and errors grow with the fourth to tenth power of what is asked for; the
+    limit goes back by the fourth root, so that it settles instead of falling far below.
     Near the limit of grip predictions say too little: errors grow much faster than what is asked for, and a plan that
     asks for all of it has nothing left to correct with. There the driving speaks: the more of the margin a car used,
     the smaller its next step, down to none at `NO_CLEARER`, and who left the track goes back to `AFTER_EXIT` of the
@@ -132,7 +134,8 @@ def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clear
         exits: of the drive before.
     """
     worst_m = max(float(np.quantile(errors_m, 0.9, method="higher")), 1e-6)
-    predicted = float(np.clip(math.sqrt(0.5 * margin_m / worst_m), 1 / LARGEST_STEP, LARGEST_STEP))
+    spare = 0.5 * margin_m / worst_m
+    predicted = float(np.clip(spare ** (0.5 if spare > 1 else 0.25), 1 / LARGEST_STEP, LARGEST_STEP))
     kept = float(np.clip((clearance_m / margin_m - NO_CLEARER) / (1 - NO_CLEARER), 0.0, 1.0))
     driven = AFTER_EXIT if exits else 1 + kept * (LARGEST_STEP - 1)
     return limit_mps2 * min(predicted, driven)

@@ -137,6 +137,7 @@ def test_a_limit_is_earned_by_what_is_predicted():
     good, fair, bad = (earned([share * half] * 50) for share in (0.1, 1.0, 4.0))
     assert (good, fair, bad) == pytest.approx((5.0 * LARGEST_STEP, 5.0, 5.0 / LARGEST_STEP))
     assert earned([0.5 * half] * 50) > fair
+    assert earned([1.5 * half] * 50) == pytest.approx(5.0 / 1.5**0.25)  # what was too much is not far from enough
     assert earned([0.1 * half] * 50, exits=1) == pytest.approx(5.0 * AFTER_EXIT)
     assert earned([0.1] * 5 + [np.inf] * 5) == pytest.approx(5.0 / LARGEST_STEP)
 
