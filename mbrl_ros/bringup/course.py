@@ -37,6 +37,7 @@ slow down, which learned models alone would do. What they miss, and what their m
 
 _CHECK_S = 0.5  # simulated time between looks at whether the car is lost
 _LOST = 2.0  # half widths of the track from its centre line
+_STALL_S, _NOWHERE_M = 10.0, 1.0  # a car that came no further in so long is lost, too
 _START_S = 1000.0  # of the simulated clock: stamps of zero mean "not set"
 _TIMEOUT_S_PER_LAP = 120.0
 
@@ -123,13 +124,20 @@ def clearance_m(course: Course, states: np.ndarray) -> float:
     return float(nearest.min()) - course.vehicle.width_m / 2
 
 
+def stalled(log: DriveLog) -> bool:
+    """Whether the car came nowhere in the last `_STALL_S`."""
+    now_s, state = log.truth[-1]
+    before = next((earlier for stamp_s, earlier in reversed(log.truth) if stamp_s <= now_s - _STALL_S), None)
+    return before is not None and math.dist(before[[X, Y]], state[[X, Y]]) < _NOWHERE_M
+
+
 def _run(loop: ClosedLoop, watch: Watch, course: Course) -> DriveLog:
-    """Until the laps are done, the time is up, or the car is lost: further from the track than any lap brings it, or
-    stopped for distrust."""
+    """Until the laps are done, the time is up, or the car is lost: further from the track than any lap brings it,
+    standing across it after a spin, or stopped for distrust."""
     sections = course.track.at(course.track.samples)
     widest = float(np.maximum(sections.width_left, sections.width_right).max())
     for _ in range(round(course.laps * _TIMEOUT_S_PER_LAP / _CHECK_S)):
         log = loop.run(course.laps, _CHECK_S)
-        if len(log.laps) >= course.laps or abs(log.lateral_m) > _LOST * widest or watch.fault:
+        if len(log.laps) >= course.laps or abs(log.lateral_m) > _LOST * widest or watch.fault or stalled(log):
             break
     return log

@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from mbrl_ros.bringup import improvement
-from mbrl_ros.bringup.course import Course, clearance_m
+from mbrl_ros.bringup.course import Course, clearance_m, stalled
 from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, RULES, earned_limit, stages
 from mbrl_ros.cli.main import app
@@ -21,6 +21,7 @@ from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import messages
 from mbrl_ros.data.doctor import Finding, examine
 from mbrl_ros.data.writing import BagWriter
+from mbrl_ros.evaluation.drive_log import DriveLog
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build
 from mbrl_ros.planning.settings import RacingPlannerSettings
@@ -162,6 +163,20 @@ def test_clearance_is_that_of_the_cars_nearest_side(tmp_path):
     states[:, :2] = track.to_xy(np.array([1.0, 2.0]), lateral)
     widths = track.at(1.0).width_left - 0.3, track.at(2.0).width_right - 0.1
     assert clearance_m(course, states) == pytest.approx(min(map(float, widths)) - vehicle.width_m / 2, abs=1e-3)
+
+
+def test_a_car_that_spun_and_stands_is_lost_after_ten_seconds():
+    track = Track.from_csv(config_file("tracks", "demo", ".csv"))
+    log = DriveLog(track, 0.3)
+    found = []
+    for step in range(200):
+        stamp_s = 0.1 * step
+        state = np.zeros(8)
+        state[:2] = track.to_xy(min(stamp_s, 5.0), 0.0)  # at 1 m/s, and stands after 5 s
+        log.add_truth(stamp_s, state)
+        found.append(stalled(log))
+    assert 14.0 <= 0.1 * found.index(True) <= 15.1
+    assert all(found[found.index(True) :])
 
 
 def test_no_round_begins_after_the_time_is_over_and_the_rest_follows_later(tmp_path, scripted_drives):
