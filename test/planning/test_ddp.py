@@ -77,6 +77,7 @@ def test_a_bilinear_problem_has_its_closed_form_in_one_newton_step():
     np.testing.assert_allclose(u.numpy(), np.sqrt([2.0, 2.0]), atol=1e-6)  # u (1 + (u^2 - 3)) = 0
 
 
+@pytest.mark.timeout(600)  # in plain torch; on a busy machine minutes
 @pytest.mark.parametrize(("limit", "second_order"), [(None, True), (10.0, True), (3.0, True), (10.0, False)])
 def test_the_pole_swings_up_inside_of_the_limits(limit, second_order):
     found = solve(cartpole(limit), hanging(), second_order=second_order, tolerance=1e-5)
