@@ -27,7 +27,7 @@ from mbrl_ros.planning.ddp.passes import RESULTS, Pass, Passes
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.work import PROBLEM_FIRST, SHARED, Work
 from mbrl_ros.planning.native.program import FLAGS, Program, Rows, source
-from mbrl_ros.planning.native.tracing import trace, trace_loops
+from mbrl_ros.planning.native.tracing import trace
 from mbrl_ros.planning.rollouts import Backend
 
 Tensors = list[torch.Tensor]
@@ -38,9 +38,6 @@ _RECORDED_STEPS = 2
 
 _BY_STEP = ("expand",)
 """Passes that treat every step by itself."""
-
-_DERIVATIVES = ("expand", "expand_end")
-"""Passes that differentiate, and have no loop over the horizon."""
 
 
 class CompiledPasses:
@@ -188,8 +185,7 @@ class CompiledPasses:
         horizon = 1 if name in _BY_STEP else self._horizon
         example = self._example(name, self._work(1, self._horizon), horizon)
         inputs = [*example, *self._tensors]
-        tracer = trace if name in _DERIVATIVES else trace_loops
-        program = tracer(lambda *inputs: self._call(module, list(inputs)), inputs)
+        program = trace(lambda *inputs: self._call(module, list(inputs)), inputs)
         return source(program, inputs, [*[False] * len(example), *self._tables])
 
     def _load(self, path: Path, name: str) -> Program:

@@ -78,10 +78,15 @@ class Code:
 
     def new(self, shape: Shape, dtype: torch.dtype) -> Array:
         """An array without values."""
-        array = Array(self.name(), empty(shape, dtype))
-        self.lines.append(f"{TYPES[dtype]} {array.name}[{max(array.layout.numel(), 1)}];")
-        self.bytes += array.layout.numel() * array.layout.element_size()
+        array, declaration = self.declared(shape, dtype)
+        self.lines.append(declaration)
         return array
+
+    def declared(self, shape: Shape, dtype: torch.dtype) -> tuple[Array, str]:
+        """An array, and the line that declares it, to be put before its first use."""
+        array = Array(self.name(), empty(shape, dtype))
+        self.bytes += array.layout.numel() * array.layout.element_size()
+        return array, f"{TYPES[dtype]} {array.name}[{max(array.layout.numel(), 1)}];"
 
     def constant(self, value: torch.Tensor) -> Array:
         """An array of what is known now."""

@@ -179,21 +179,36 @@ def _index_select(code: Code, out: Array, value: Array, dim: int, index: Array) 
     _gather(code, out, value, dim, Array(index.name, index.layout.view(shape).expand(out.shape)))
 
 
-def _index(code: Code, out: Array, value: Array, indices: list[Any]) -> None:
+def _indexed(value: Array, indices: list[Any], shape: list[int]) -> Callable[[list[str]], str]:
+    """For an entry of what ``indices`` choose from ``value``, of ``shape``, the entry that it is there."""
     lead = next(axis for axis, index in enumerate(indices) if index is not None)
     given = [index for index in indices[lead:] if index is not None]
     if any(index is None for index in indices[lead : lead + len(given)]):
         raise MbrlError("an index with axes left out in between has no C yet")
     after = len(value.shape) - lead - len(given)
-    common = out.shape[lead : len(out.shape) - after]
+    common = shape[lead : len(shape) - after]
     placed = [index.expand(common) for index in given]
 
-    def statement(places: list[str]) -> str:
+    def entry(places: list[str]) -> str:
         middle = places[lead : lead + len(common)]
         moved = [f"inside({index.at(middle)}, {value.length(axis)})" for axis, index in enumerate(placed, start=lead)]
-        return f"{out.at(places)} = {value.at([*places[:lead], *moved, *places[lead + len(common) :]])};"
+        return value.at([*places[:lead], *moved, *places[lead + len(common) :]])
 
-    code.loop(out.shape, statement)
+    return entry
+
+
+def _index(code: Code, out: Array, value: Array, indices: list[Any]) -> None:
+    entry = _indexed(value, indices, out.shape)
+    code.loop(out.shape, lambda places: f"{out.at(places)} = {entry(places)};")
+
+
+def _index_put(
+    code: Code, out: Array, value: Array, indices: list[Any], given: Array, accumulate: bool = False
+) -> None:
+    code.each("{0}", out, value)
+    shape = list(torch.ops.aten.index(value.layout, [i if i is None else i.layout for i in indices]).shape)
+    entry, source, sign = _indexed(out, indices, shape), given.expand(shape), "+=" if accumulate else "="
+    code.loop(shape, lambda places: f"{entry(places)} {sign} {source.at(places)};")
 
 
 def _flip(code: Code, out: Array, value: Array, dims: list[int]) -> None:
@@ -250,7 +265,7 @@ OPERATIONS: dict[str, Operation] = {
     "amax": _reduction("-INFINITY", "larger<KIND>({0}, {1})"),
     "amin": _reduction("INFINITY", "smaller<KIND>({0}, {1})"), "all": _reduction("1", "{0} && {1}"),
     "any": _reduction("0", "{0} || {1}"), "argmin": _argmin, "linalg_vector_norm": _norm, "gather": _gather,
-    "index_select": _index_select, "index": _index, "flip": _flip, "mm": _mm, "bmm": _mm, "addmm": _addmm,
-    "_linalg_eigh": _eigh,
+    "index_select": _index_select, "index": _index, "index_put": _index_put, "flip": _flip, "mm": _mm, "bmm": _mm,
+    "addmm": _addmm, "_linalg_eigh": _eigh,
 }  # fmt: skip
 """Of whole arrays: they write to ``out``, an array or several."""

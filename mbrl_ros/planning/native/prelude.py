@@ -30,9 +30,9 @@ template <int N> static void eigen(double (&a)[N][N], double (&v)[N][N]) {
       all += a[i][j] * a[i][j];
       if (i != j) off += a[i][j] * a[i][j];
     }
-    if (!(off > 1e-32 * all)) break;
+    if (!(off > 1e-30 * all)) break;
     for (int p = 0; p < N; ++p) for (int q = p + 1; q < N; ++q) {
-      if (a[p][q] == 0) continue;
+      if (a[p][q] * a[p][q] <= 1e-34 * all) continue;
       double theta = (a[q][q] - a[p][p]) / (2 * a[p][q]);
       double t = (theta < 0 ? -1 : 1) / (fabs(theta) + sqrt(theta * theta + 1));
       double c = 1 / sqrt(t * t + 1), s = t * c;

@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.fx import GraphModule
 
 from mbrl_ros.core.errors import MbrlError
 from mbrl_ros.planning.native.code import TYPES, Array, Code, empty
 from mbrl_ros.planning.native.prelude import PRELUDE
-from mbrl_ros.planning.native.tracing import Trace
 from mbrl_ros.planning.native.writer import Writer
 
-FLAGS = ["-std=c++17", "-O2", "-ftree-vectorize", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp"]
+FLAGS = [
+    "-std=c++17",
+    "-O2",
+    "-fpeel-loops",
+    "-ftree-vectorize",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fopenmp",
+]
 _MOST_BYTES = 2 << 20
 """Of a stack, which has 8 MiB in most threads."""
 
@@ -37,7 +46,7 @@ class Rows:
     by_step: int = 0
 
 
-def source(program: Trace, inputs: Sequence[torch.Tensor], tables: Sequence[bool]) -> str:
+def source(program: GraphModule, inputs: Sequence[torch.Tensor], tables: Sequence[bool]) -> str:
     """C++ of a program of one row.
 
     Args:
@@ -53,8 +62,7 @@ def source(program: Trace, inputs: Sequence[torch.Tensor], tables: Sequence[bool
         Array(f"a{k}", torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta"), f"rows[{k}]" * table)
         for k, (x, table) in enumerate(zip(inputs, tables, strict=True))
     ]
-    given = iter(arrays)
-    results = Writer(code).write(program.graph, [next(given) if one is None else one for one in program.known])
+    results = Writer(code).write(program, arrays)
     if code.bytes > _MOST_BYTES:
         raise MbrlError(f"a program of {code.bytes >> 20} MiB is too large for a stack")
     heads = [_pointer("const", "a", "in", k, array) for k, array in enumerate(arrays)]

@@ -13,11 +13,14 @@ Body = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
 """(carry, this step's slices) -> (next carry, this step's results)."""
 
 _LOOPS_KEPT = ContextVar("loops kept", default=False)  # of this thread: another may plan meanwhile
+_LIBRARY = torch.library.Library("mbrl_ros", "DEF")
+_LIBRARY.define("loop_begin(Tensor[] carry, Tensor[] slices, bool reverse) -> Tensor[]")
+_LIBRARY.define("loop_end(Tensor[] following, Tensor[] results, int steps) -> Tensor[]")
 
 
 @contextmanager
 def loops_kept() -> Iterator[None]:
-    """Inside, a tracer sees one loop instead of all its steps."""
+    """Inside, a tracer sees one step of a loop between `loop_begin` and `loop_end`; its numbers mean nothing."""
     token = _LOOPS_KEPT.set(True)
     try:
         yield
@@ -35,13 +38,9 @@ def scan(body: Body, carry: Tensors, slices: Sequence[torch.Tensor], reverse: bo
         reverse: from the last step to the first.
     """
     if _LOOPS_KEPT.get():
-        from torch._higher_order_ops.scan import scan as traced_scan
-
-        def unshared(carry: Tensors, row: Tensors) -> tuple[Tensors, Tensors]:
-            following, results = body(carry, row)
-            return [_copy(tensor) for tensor in following], [_copy(tensor) for tensor in results]
-
-        return traced_scan(unshared, [_copy(tensor) for tensor in carry], list(slices), reverse=reverse)
+        begun = torch.ops.mbrl_ros.loop_begin(carry, slices, reverse)
+        ended = torch.ops.mbrl_ros.loop_end(*body(begun[: len(carry)], begun[len(carry) :]), len(slices[0]))
+        return ended[: len(carry)], ended[len(carry) :]
     rows = list(zip(*(tensor.unbind(0) for tensor in slices), strict=True))
     results = []
     for row in reversed(rows) if reverse else rows:
@@ -52,5 +51,11 @@ def scan(body: Body, carry: Tensors, slices: Sequence[torch.Tensor], reverse: bo
     return carry, [torch.stack(column) for column in zip(*results, strict=True)]
 
 
-def _copy(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.clone(memory_format=torch.contiguous_format)  # a loop's memory lies alike in every step
+@torch.library.impl(_LIBRARY, "loop_begin", "CompositeExplicitAutograd")
+def _loop_begin(carry: Tensors, slices: Tensors, reverse: bool) -> Tensors:
+    return [*(tensor.clone() for tensor in carry), *(tensor[0].clone() for tensor in slices)]
+
+
+@torch.library.impl(_LIBRARY, "loop_end", "CompositeExplicitAutograd")
+def _loop_end(following: Tensors, results: Tensors, steps: int) -> Tensors:
+    return [*(tensor.clone() for tensor in following), *(torch.stack([tensor] * steps) for tensor in results)]

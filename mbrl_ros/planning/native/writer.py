@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,15 @@ _READERS = {"index", "index_select", "gather"}
 _SCATTERS = {"slice_scatter": "slice", "diagonal_scatter": "diagonal", "select_scatter": "select"}
 
 
+@dataclass(frozen=True)
+class _Loop:
+    """One that is being written: its index, the line that it begins at, and what it carries."""
+
+    index: str
+    begun: int
+    carried: list[Array]
+
+
 class Writer:
     """Writes graphs of ATen operations; those that depend on nothing given are computed now.
 
@@ -37,9 +47,10 @@ class Writer:
 
     def __init__(self, code: Code) -> None:
         self._code = code
+        self._loops: list[_Loop] = []
 
-    def write(self, module: GraphModule, inputs: list[Any]) -> list[Array]:
-        """Add ``module``, whose inputs lie in ``inputs``: arrays, or tensors known now; returns where its results lie.
+    def write(self, module: GraphModule, inputs: list[Array]) -> list[Array]:
+        """Add ``module``, whose inputs lie in ``inputs``; returns where its results lie.
 
         Raises:
             MbrlError: an operation has no C yet.
@@ -62,8 +73,10 @@ class Writer:
         if operation is operator.getitem:
             return args[0][args[1]]
         name = str(operation).removeprefix("aten.").partition(".")[0]
-        if name == "scan":
-            return self._scan(*args)
+        if operation is torch.ops.mbrl_ros.loop_begin.default:
+            return self._begin_loop(*args)
+        if operation is torch.ops.mbrl_ros.loop_end.default:
+            return self._end_loop(*args)
         if not any(isinstance(leaf, Array) for leaf in tree_leaves((args, kwargs))):
             return operation(*args, **kwargs)
         if name in _VIEWS:
@@ -115,26 +128,32 @@ class Writer:
         """A tensor known now as an array of constants; anything else as it is."""
         return self._code.constant(value) if isinstance(value, torch.Tensor) else value
 
-    def _scan(self, body: GraphModule, carry: list[Any], slices: list[Any], shared: Any = ()) -> list[Array]:
+    def _begin_loop(self, carry: list[Any], slices: list[Any], reverse: bool) -> list[Array]:
         code = self._code
         carried = [code.copy(self._known(one)) for one in carry]
         given = [self._known(one) for one in slices]
-        steps = given[0].shape[0]
-        last = next(node for node in body.graph.nodes if node.op == "output").args[0]
-        shapes = [(node.meta["val"].shape, node.meta["val"].dtype) for node in last[len(carried) :]]
-        results = [code.new([steps, *(int(size) for size in shape)], dtype) for shape, dtype in shapes]
-        code.lines.append(f"for (int k = 0; k < {steps}; ++k) {{")
+        steps, k = given[0].shape[0], code.name()
+        self._loops.append(_Loop(k, len(code.lines), carried))
+        order = f"int {k} = {steps - 1}; {k} >= 0; --{k}" if reverse else f"int {k} = 0; {k} < {steps}; ++{k}"
+        code.lines.append(f"for ({order}) {{")
         rows = []
         for one in given:
             name, kind = code.name(), TYPES[one.layout.dtype]
-            code.lines.append(f"const {kind}* __restrict {name} = {one.name} + (long)k * {one.layout.stride(0)};")
+            code.lines.append(f"const {kind}* __restrict {name} = {one.name} + (long){k} * {one.layout.stride(0)};")
             rows.append(Array(name, one.layout.select(0, 0)))
-        found = self.write(body, [*carried, *rows, *shared])
-        for one, value in zip(results, found[len(carried) :], strict=True):
-            place = f"({one.name} + (long)k * {one.layout.stride(0)})"
-            code.each("{0}", Array(place, empty(one.shape[1:], one.layout.dtype)), value)
-        following = [code.copy(value) for value in found[: len(carried)]]  # one may be made of another
-        for one, value in zip(carried, following, strict=True):
+        return [*carried, *rows]
+
+    def _end_loop(self, following: list[Any], results: list[Any], steps: int) -> list[Array]:
+        code, loop = self._code, self._loops.pop()
+        kept = []
+        for value in map(self._known, results):
+            whole, declaration = code.declared([steps, *value.shape], value.layout.dtype)
+            code.lines.insert(loop.begun, declaration)
+            place = f"({whole.name} + (long){loop.index} * {whole.layout.stride(0)})"
+            code.each("{0}", Array(place, empty(value.shape, value.layout.dtype)), value)
+            kept.append(whole)
+        copies = [code.copy(self._known(value)) for value in following]  # one may be made of another
+        for one, value in zip(loop.carried, copies, strict=True):
             code.each("{0}", one, value)
         code.lines.append("}")
-        return [*carried, *results]
+        return [*loop.carried, *kept]

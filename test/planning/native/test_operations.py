@@ -9,6 +9,7 @@ import torch
 from mbrl_ros.core.errors import MbrlError
 from mbrl_ros.planning.compiler import compile_library
 from mbrl_ros.planning.native.program import FLAGS, Program, Rows, source
+from mbrl_ros.planning.native.scan import scan
 from mbrl_ros.planning.native.tracing import trace
 
 SPECIAL = [-torch.inf, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 30.0, torch.inf, torch.nan]
@@ -70,6 +71,7 @@ def whole(a, b, k):
         k // 2, k // -2, k.fmod(-2), k.remainder(-2), torch.div(k, 2, rounding_mode="trunc"), k * 3 - 1,
         k.clamp(0, 2), torch.maximum(k, 2 - k), b.triu(),
         torch.einsum("bij,bkj->bik", a, a), torch.norm(b, dim=-1), b.roll(1, 0),
+        torch.index_put(b, (k % 3, k % 5), b[:, 0], accumulate=True), torch.index_put(b, (k[:1],), b[0]),
     ]  # fmt: skip
 
 
@@ -131,3 +133,20 @@ def test_what_has_no_c_is_said():
     with pytest.raises(MbrlError, match="too large for a stack"):
         source(trace(lambda x: [(x[:, None, None] + torch.zeros(400, 400)).sin()], [x]), [x], [False])
     assert ctypes.sizeof(ctypes.c_long) == 8  # whole numbers of torch are C's
+
+
+def test_loops_follow_one_another_and_carry_what_is_made_of_each_other(tmp_path):
+    def fibonacci(x, y):
+        def body(carry, row):
+            one, other = carry
+            return [other, one + other * row[0]], [one, other * x.sum()]
+
+        carry, kept = scan(body, [x, y], [torch.ones(6, dtype=torch.float64), x.expand(6, 2)])
+        _, back = scan(lambda carry, row: ([carry[0] + row[0]], [carry[0]]), [x * 0], [kept[0]], reverse=True)
+        return [*carry, *kept, *back]
+
+    x, y = torch.tensor([0.0, 1.0], dtype=torch.float64), torch.tensor([1.0, 3.0], dtype=torch.float64)
+    wanted = fibonacci(x, y)
+    assert wanted[0].tolist() == [8.0, 29.0]
+    for ours, theirs in zip(run(compiled(fibonacci, [x, y], tmp_path), [x, y], wanted), wanted, strict=True):
+        assert torch.equal(ours, theirs)
