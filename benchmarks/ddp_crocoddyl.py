@@ -6,8 +6,8 @@
 Crocoddyl runs in an interpreter of its own (its numpy is not ours), on the same problems from the same starts: cartpole
 swing-up, free and with |f| <= 10, in Python there, and its unicycle, in C++. All begin without any action; ours from
 ``--guesses`` at once of which all but the first have noise added, and the best counts. Crocoddyl's best is that of its
-three solvers (of one, where there are limits). ``--without-timing`` skips what compiles. Timed runs of the two
-alternate, and the best of several counts.
+three solvers (of one, where there are limits). ``--without-timing`` skips the timings, in which runs of the two
+alternate, on one thread each, and the best of several counts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from time import perf_counter
 
 import torch
 
-from mbrl_ros.planning.ddp import DDP, DDPSettings, scattered, solve_from_several
+from mbrl_ros.planning.ddp import DDP, DDPSettings, OptimalControlProblem, scattered, solve_from_several
 from mbrl_ros.planning.ddp.compiled import CompiledPasses
 from mbrl_ros.planning.ddp.passes import Passes
 
@@ -56,8 +56,16 @@ def zeros(name: str, count: int) -> torch.Tensor:
     return torch.zeros(count, HORIZON, PROBLEMS[name]().action_size, dtype=torch.float64)
 
 
+def compiled(problem: OptimalControlProblem, settings: DDPSettings) -> DDP:
+    """A solver in C++."""
+    passes = CompiledPasses(Passes(problem, settings), HORIZON)
+    passes.warm_up()
+    print(passes.backend, passes.note, flush=True)
+    return DDP(problem, settings, passes)
+
+
 def compare_costs(name: str, python: str, count: int, guesses: int) -> dict[str, object]:
-    rows, solver = starts(name, count), DDP(PROBLEMS[name](), DDPSettings(max_iterations=500))
+    rows, solver = starts(name, count), compiled(PROBLEMS[name](), DDPSettings(max_iterations=500))
     none = zeros(name, count)
     spread = torch.full(none.shape[-1:], SPREAD, dtype=none.dtype)
     first = solver.solve(rows, none)
@@ -100,11 +108,7 @@ def compare_orders(name: str, count: int = 8) -> float:
 
 def compare_times(python: str, batch: int, repetitions: int = 5) -> dict[str, object]:
     """Time per iteration and problem on the unicycle, which crocoddyl computes in C++."""
-    rows, problem, settings = starts("unicycle", batch), unicycle(), DDPSettings()
-    compiled = CompiledPasses(Passes(problem, settings), HORIZON)
-    compiled.warm_up()
-    print(compiled.backend, compiled.note, flush=True)
-    solver = DDP(problem, settings, compiled)
+    rows, solver = starts("unicycle", batch), compiled(unicycle(), DDPSettings())
     ours, theirs = [], []
     for _ in range(repetitions):
         begun = perf_counter()
