@@ -1,5 +1,7 @@
 """DDP against closed forms and against itself: Riccati, limits, gaps, constraints, and why it stops."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from planning_toys import DoubleIntegrator, Regulate, cost_along, optimal_gains
 
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.planning.ddp import DDP, DDPSettings, OptimalControlProblem, scattered, solve_from_several
+from mbrl_ros.planning.ddp.compiled import CompiledPasses
+from mbrl_ros.planning.ddp.passes import Passes
 from mbrl_ros.planning.ddp.table import iteration_table
 
 SWING_UP_COST = 363.4218
@@ -18,6 +22,22 @@ def solve(problem, start, actions=None, states=None, horizon=HORIZON, **settings
     if actions is None:
         actions = torch.zeros(len(start), horizon, problem.action_size, dtype=start.dtype)
     return DDP(problem, DDPSettings(**settings)).solve(start, actions, states, keep_states=True)
+
+
+@functools.cache
+def in_cpp(limit, second_order):
+    """Cartpole's passes in C++, which test_ddp_compiled.py holds equal to plain torch: a hundred times quicker."""
+    settings = DDPSettings(second_order=second_order)
+    passes = CompiledPasses(Passes(cartpole(limit), settings), HORIZON)
+    passes.warm_up()
+    assert passes.backend == "compiled", passes.note
+    return passes
+
+
+def swing_up(limit, start, second_order=True, **settings):
+    passes, actions = in_cpp(limit, second_order), torch.zeros(len(start), HORIZON, 1, dtype=start.dtype)
+    solver = DDP(passes.problem, DDPSettings(second_order=second_order, **settings), passes)
+    return solver.solve(start, actions, keep_states=True)
 
 
 def tensor(*rows):
@@ -77,10 +97,10 @@ def test_a_bilinear_problem_has_its_closed_form_in_one_newton_step():
     np.testing.assert_allclose(u.numpy(), np.sqrt([2.0, 2.0]), atol=1e-6)  # u (1 + (u^2 - 3)) = 0
 
 
-@pytest.mark.timeout(600)  # in plain torch; on a busy machine minutes
+@pytest.mark.timeout(600)  # compiles, where nothing is kept from an earlier run
 @pytest.mark.parametrize(("limit", "second_order"), [(None, True), (10.0, True), (3.0, True), (10.0, False)])
 def test_the_pole_swings_up_inside_of_the_limits(limit, second_order):
-    found = solve(cartpole(limit), hanging(), second_order=second_order, tolerance=1e-5)
+    found = swing_up(limit, hanging(), second_order, tolerance=1e-5)
     if limit is not None:
         assert float(found.actions.abs().max()) <= limit
     if limit == 3.0:
@@ -95,7 +115,7 @@ def test_the_pole_swings_up_inside_of_the_limits(limit, second_order):
 
 
 def test_costs_fall_from_iteration_to_iteration_by_a_share_of_what_was_expected():
-    found = solve(cartpole(10.0), hanging())
+    found = swing_up(10.0, hanging())
     costs = torch.stack([entry.cost for entry in found.log])
     assert bool((costs.diff(dim=0) <= 1e-9).all())
     for before, entry in zip(found.log, found.log[1:], strict=False):
@@ -108,9 +128,9 @@ def test_costs_fall_from_iteration_to_iteration_by_a_share_of_what_was_expected(
 
 def test_a_batch_gives_what_its_problems_give_alone():
     starts = hanging(3, seed=1)
-    together = solve(cartpole(10.0), starts, max_iterations=15)
+    together = swing_up(10.0, starts, max_iterations=15)
     for row, start in enumerate(starts):
-        alone = solve(cartpole(10.0), start[None], max_iterations=15)
+        alone = swing_up(10.0, start[None], max_iterations=15)
         assert int(together.iterations[row]) == int(alone.iterations)
         assert together.reasons[row] == alone.reasons[0]
         torch.testing.assert_close(together.actions[row], alone.actions[0], rtol=1e-7, atol=1e-7)
