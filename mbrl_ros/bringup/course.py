@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,10 @@ def clearance_m(course: Course, states: np.ndarray) -> float:
 def stalled(log: DriveLog) -> bool:
     """Whether the car came nowhere in the last `_STALL_S`."""
     now_s, state = log.truth[-1]
-    before = next((earlier for stamp_s, earlier in reversed(log.truth) if stamp_s <= now_s - _STALL_S), None)
-    return before is not None and math.dist(before[[X, Y]], state[[X, Y]]) < _NOWHERE_M
+    if now_s - log.truth[0][0] < _STALL_S:
+        return False
+    lately = takewhile(lambda one: one[0] >= now_s - _STALL_S, reversed(log.truth))
+    return all(math.dist(earlier[[X, Y]], state[[X, Y]]) < _NOWHERE_M for _, earlier in lately)
 
 
 def _run(loop: ClosedLoop, watch: Watch, course: Course) -> DriveLog:

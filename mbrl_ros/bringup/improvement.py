@@ -133,6 +133,7 @@ def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clear
         clearance_m: least distance from an edge on the drive before [m].
         exits: of the drive before.
     """
+    errors_m = np.nan_to_num(errors_m, nan=np.inf, posinf=np.inf)
     worst_m = max(float(np.quantile(errors_m, 0.9, method="higher")), 1e-6)
     spare = 0.5 * margin_m / worst_m
     predicted = float(np.clip(spare ** (0.5 if spare > 1 else 0.25), 1 / LARGEST_STEP, LARGEST_STEP))

@@ -116,6 +116,8 @@ class Recipe(Settings):
         network = self.network
         if network and network.probabilistic and (network.kind != "mlp" or self.training.horizon_s > 0):
             raise ValueError("a probabilistic network is an mlp that learns single steps: kind mlp, horizon_s 0")
+        if network and network.probabilistic and self.training.in_proportion:
+            raise ValueError("a probabilistic network does not learn in_proportion; leave that out")
         if self.alternations and (self.physics is None or network is None or self.training.horizon_s == 0):
             raise ValueError("alternations are of physics and a network that learns over a horizon; set them to 0")
         if network and network.elites and network.elites > network.members:

@@ -174,7 +174,8 @@ class Trainer:
         """
         self._resume()
         if not self._done:  # who never gets better than physics stays physics
-            self._best = self._objective.held_out(self._model, self._group)
+            untrained = self._objective.held_out(self._model, self._group)
+            self._best = torch.nan_to_num(untrained, nan=torch.inf, posinf=torch.inf)
         finished = True
         while finished and self._done < self._settings.epochs and bool((self._waited < self._settings.patience).any()):
             epoch = self._epoch(stop)

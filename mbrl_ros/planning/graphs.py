@@ -37,7 +37,7 @@ class RolloutGraph:
             list(self._recorded(steps))  # loads what may not be loaded while recording
         torch.cuda.current_stream().wait_stream(beside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):  # others may load what they need
             self._after = list(self._recorded(steps))
 
     def fits(self, begin: torch.Tensor, columns: torch.Tensor, tensors: list[torch.Tensor]) -> bool:

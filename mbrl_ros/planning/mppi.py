@@ -121,6 +121,7 @@ class MPPI:
             Sampler(shapes, count, settings.antithetic, seed)
             for count in (settings.rollouts, min(settings.rollouts, settings.eager_rollouts))
         )
+        self._sampler = self._all
         cem = settings.update == "cem"
         self._path_integral = PathIntegral(shapes, settings)
         self._update: Update = CrossEntropy(settings.cem) if cem else self._path_integral
@@ -208,6 +209,7 @@ class MPPI:
             self._warming = None
             if self.backend != "fused":
                 self.rollouts.warm_up()  # in place of kernels that failed; the car stops meanwhile
+        self._sampler = self._few if self._few_serve else self._all  # for the whole plan: kernels may come at any time
         prior = self._proposals(problem)
         with torch.inference_mode(), threads(self.settings.threads):
             return self._plan(problem, prior)
@@ -234,7 +236,7 @@ class MPPI:
         origin = problem.commands.at(stamp_s) if self._from_last else np.zeros(len(self.model.action_layout))
         source, counted_from = Distribution(previous, self._std), torch.tensor(origin, dtype=torch.float32)
         saturated, finite = 0.0, 0.0
-        iterate = self._by_kernels if self.backend == "fused" else self._by_torch  # once: they may come at any time
+        iterate = self._by_kernels if self.backend == "fused" else self._by_torch
         for _ in range(iterations):
             begun = _Begun(start, source, previous, prior, kept, past, counted_from, f"at {stamp_s:.3f} s")
             done = iterate(begun)
@@ -311,11 +313,6 @@ class MPPI:
             found.finite_share,
             samples,
         )
-
-    @property
-    def _sampler(self) -> Sampler:
-        """What draws for torch to evaluate."""
-        return self._few if self._few_serve else self._all
 
     def _trace(self, start: torch.Tensor, applied: torch.Tensor) -> Trace:
         """Where sequences [K, H, A], as they act, lead from ``start``, and what they cost."""

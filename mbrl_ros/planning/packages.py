@@ -16,6 +16,7 @@ import shlex
 import shutil
 import sysconfig
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -37,6 +38,9 @@ SMALLEST_TABLE = 65
 
 LANES = 16
 """Rollouts per package call are a multiple of this, the widest vector of single precision; saves a scalar remainder."""
+
+TRACING = threading.RLock()
+"""Held by whoever traces: torch's tracers change modules for every thread, and bear no other beside them."""
 
 _CONFIG = {"cpp.dynamic_threads": True, "compile_threads": 1}
 _TOLERANCE = 1e-3
@@ -207,7 +211,7 @@ def _build(folder: Path, key: str, step: Step, tensors: list[torch.Tensor], size
 
     count = sizes.unit * torch.export.Dim("rollouts", min=1, max=1 << 16)
     rows = [{0: torch.export.Dim(f"rows_{k}", min=2)} if k in sizes.tables else None for k in range(len(tensors))]
-    with torch.no_grad(), warnings.catch_warnings():
+    with TRACING, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(
             _Program(step),

@@ -161,6 +161,8 @@ class Rollouts:
             if way is not None and device.type != "cpu":
                 self._try(way, sizes)
         except (RuntimeError, AssertionError) as error:  # of the GPU's driver, or of a torch that was built without
+            if device.type == "cpu":
+                raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             return None, f"Rollouts do not run on the GPU: {reason[0]}"
         return way, note

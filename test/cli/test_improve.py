@@ -140,7 +140,8 @@ def test_a_limit_is_earned_by_what_is_predicted():
     assert earned([0.5 * half] * 50) > fair
     assert earned([1.5 * half] * 50) == pytest.approx(5.0 / 1.5**0.25)  # what was too much is not far from enough
     assert earned([0.1 * half] * 50, exits=1) == pytest.approx(5.0 * AFTER_EXIT)
-    assert earned([0.1] * 5 + [np.inf] * 5) == pytest.approx(5.0 / LARGEST_STEP)
+    for unknown in (np.inf, np.nan):
+        assert earned([0.1] * 5 + [unknown] * 5) == pytest.approx(5.0 / LARGEST_STEP)
 
 
 def test_who_came_near_an_edge_may_not_drive_harder():
@@ -177,6 +178,16 @@ def test_a_car_that_spun_and_stands_is_lost_after_ten_seconds():
         found.append(stalled(log))
     assert 14.0 <= 0.1 * found.index(True) <= 15.1
     assert all(found[found.index(True) :])
+
+
+def test_a_car_whose_lap_takes_as_long_as_a_stall_stands_nowhere():
+    track = Track.from_csv(config_file("tracks", "demo", ".csv"))
+    log = DriveLog(track, 0.3)
+    for step in range(300):
+        state = np.zeros(8)
+        state[:2] = track.to_xy(step % 100 / 100 * track.length_m, 0.0)
+        log.add_truth(0.1 * step, state)
+        assert not stalled(log)
 
 
 def test_no_round_begins_after_the_time_is_over_and_the_rest_follows_later(tmp_path, scripted_drives):

@@ -17,6 +17,7 @@ from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.trainer import CHECKPOINT_FILE
 from mbrl_ros.learning.training import Progress, train
 from mbrl_ros.models import passport
+from mbrl_ros.models.parametric import build
 
 SPLIT = "time:0.75"
 QUICK = {
@@ -178,3 +179,10 @@ def test_a_car_that_is_off_to_one_side_is_off_to_the_other_in_the_mirror(trained
         seen, mirrored = (objective.losses(base, view, rows).loss for view in range(2))
     torch.testing.assert_close(mirrored, seen, rtol=1e-3, atol=1e-3)
     assert base.mirrored().mirrored().base.values() == base.base.values()
+
+
+def test_a_parameter_on_its_bound_is_mirrored_in_single_precision_too():
+    """Where a bound is further off than rounding takes it, a new check would refuse what was found."""
+    car = build("single_track", {"curvature_rear": 0.99, "heading_offset": 0.2}, dt=0.04).float()
+    assert car.mirrored().values()["heading_offset"] == pytest.approx(-0.2)
+    assert car.mirrored().values()["curvature_rear"] == car.values()["curvature_rear"]

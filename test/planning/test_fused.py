@@ -133,8 +133,18 @@ def test_a_few_eager_rollouts_serve_until_the_kernels_are_there(prompt, race, st
     assert made.note == "16 of 512 rollouts until these are compiled"
     assert np.isfinite(made.plan(problem).actions).all()
     assert len(made.candidates(1000)[1]) == 16
-    may_compile.set()
-    made._warming.join(30)
+    made.settings = settings.model_copy(update={"iterations": 3})
+    evaluate, counts = made.rollouts.evaluate, []
+
+    def ready_meanwhile(state, actions):
+        counts.append(len(actions))
+        may_compile.set()
+        made._warming.join(30)
+        return evaluate(state, actions)
+
+    monkeypatch.setattr(made.rollouts, "evaluate", ready_meanwhile)
+    made.plan(problem)
+    assert counts == [16, 16, 16]  # kernels that come within a plan begin with the next
     assert (made.backend, made.hindered, made.note) == ("fused", False, "")
     assert np.isfinite(made.plan(problem).actions).all()
     assert len(made.candidates(1000)[1]) == 512

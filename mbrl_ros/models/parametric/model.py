@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -167,9 +168,12 @@ class ParametricModel(torch.nn.Module):
 
     def mirrored(self) -> ParametricModel:
         """The same car seen in a mirror along it: what is off to one side is off to the other."""
-        values = self.values()
-        turned = {name: -values[name] for name in _SIDED if name in values}
-        return self.with_parameters(turned).requires_grad_(next(self.parameters()).requires_grad)
+        turned = copy.deepcopy(self)
+        with torch.no_grad():
+            for name, value in turned.parameters_by_name().items():
+                if name in _SIDED:
+                    value.neg_()
+        return turned
 
     def forward(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """[..., 8], [..., 2] -> [..., 8] state after ``dt``."""

@@ -9,6 +9,7 @@ import torch
 from torch.fx import GraphModule
 
 from mbrl_ros.planning.native.scan import loops_kept
+from mbrl_ros.planning.packages import TRACING
 
 
 def trace(function: Callable[..., list[torch.Tensor]], inputs: Sequence[torch.Tensor]) -> GraphModule:
@@ -16,7 +17,7 @@ def trace(function: Callable[..., list[torch.Tensor]], inputs: Sequence[torch.Te
     from torch._decomp import core_aten_decompositions  # takes a second
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    with torch.no_grad(), warnings.catch_warnings(), loops_kept():
+    with TRACING, torch.no_grad(), warnings.catch_warnings(), loops_kept():
         warnings.simplefilter("ignore")
         tracer = make_fx(torch.func.functionalize(function), decomposition_table=dict(core_aten_decompositions()))
         program = tracer(*inputs)
