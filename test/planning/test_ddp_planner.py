@@ -169,8 +169,7 @@ def test_drives_off_and_stays_on_the_track(kind, vehicle, track):
     assert -place.section.width_right < place.lateral < place.section.width_left
 
 
-@pytest.mark.parametrize(("kind", "members"), [("mlp", 1), ("mlp", 3), ("gru", 1)])
-def test_plans_through_a_learned_model_also_with_members_or_memory(kind, members, vehicle, track):
+def learned(kind, members, vehicle):
     torch.manual_seed(0)
     guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
     config = Config(DT / 2, "cg", Base("kinematic_bicycle", "acceleration"), Network(kind, members, hidden=4), guard)
@@ -178,11 +177,28 @@ def test_plans_through_a_learned_model_also_with_members_or_memory(kind, members
     values = build_for(vehicle, "kinematic_bicycle", dt=DT / 2).values()
     model = LearnedModel(build_base(config, values), config, torch.zeros(seen), torch.ones(seen))
     torch.nn.init.normal_(model.head.layers[-1].weight, std=0.1)
+    return passport.in_memory(model)
+
+
+@pytest.mark.parametrize(("kind", "members"), [("mlp", 1), ("mlp", 3), ("gru", 1)])
+def test_plans_through_a_learned_model_also_with_members_or_memory(kind, members, vehicle, track):
     settings = DDPPlannerSettings(horizon=HORIZON, dt_s=DT, backend="eager", first_iterations=4)
-    loaded = passport.in_memory(model)
-    plan = racing_ddp(loaded, vehicle, track, settings, SMOOTH, seed=0).plan(
+    plan = racing_ddp(learned(kind, members, vehicle), vehicle, track, settings, SMOOTH, seed=0).plan(
         Problem(at_rest(track), 1.0, sent_nothing())
     )
     assert plan.states.shape == (HORIZON + 1, 8)
     assert plan.gains.shape == (HORIZON, 2, 8)
     assert plan.states[-1, VX] > 2.0
+
+
+@pytest.mark.timeout(600)  # it compiles, which takes minutes on a busy machine
+def test_a_learned_model_is_planned_through_in_cpp_to_the_same_plan(vehicle, track):
+    plans = []
+    for backend in ("compiled", "eager"):
+        settings = DDPPlannerSettings(horizon=8, dt_s=DT, backend=backend, first_iterations=3, step_sizes=4)
+        subject = racing_ddp(learned("mlp", 2, vehicle), vehicle, track, settings, SMOOTH, seed=0)
+        subject.warm_up()
+        assert subject.backend == backend, subject.note
+        plans.append(subject.plan(Problem(at_rest(track), 1.0, sent_nothing())))
+    np.testing.assert_allclose(plans[0].actions, plans[1].actions, atol=1e-6)
+    np.testing.assert_allclose(plans[0].gains, plans[1].gains, atol=1e-4)
