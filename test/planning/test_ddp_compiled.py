@@ -6,6 +6,7 @@ import pytest
 import torch
 from ddp_toys import cartpole, hanging
 
+from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.planning.ddp import DDP, DDPSettings, OptimalControlProblem
 from mbrl_ros.planning.ddp.compiled import CompiledPasses
 from mbrl_ros.planning.ddp.passes import Passes
@@ -122,3 +123,12 @@ def test_what_cannot_be_compiled_is_said_and_computed_in_torch():
 def test_another_horizon_than_that_of_the_programs_is_computed_in_torch(problem, compiled):
     start, actions = hanging(1, seed=5), torch.zeros(1, 7, 1, dtype=torch.float64)
     both(problem, compiled, start, actions, max_iterations=2)
+
+
+def test_memory_that_programs_were_not_made_for_is_refused(problem, compiled):
+    actions = torch.zeros(1, HORIZON, 1)
+    with pytest.raises(LayoutError, match=r"float64 .* not of torch\.float32"):
+        DDP(problem, DDPSettings(step_sizes=4), compiled).solve(hanging(1, seed=6).float(), actions)
+    settings = DDPSettings(step_sizes=4, second_order=False)
+    with pytest.raises(LayoutError, match="made for 'curvature'"):
+        DDP(problem, settings, compiled).solve(hanging(1, seed=6), actions.double())

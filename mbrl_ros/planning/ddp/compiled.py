@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from mbrl_ros.core.cache import cache_folder
+from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.planning import native, packages
 from mbrl_ros.planning.compiler import compile_library, compiler
 from mbrl_ros.planning.ddp.passes import RESULTS, Pass, Passes
@@ -69,17 +69,16 @@ class CompiledPasses:
             name.startswith("cost.") and tensor.numel() >= packages.SMALLEST_TABLE for name, tensor in named.items()
         ]
         self._programs: dict[str, Program] = {}
+        self._pattern = self._work(1, horizon)
 
     @property
     def backend(self) -> Backend:
         """How the passes are computed at present: "compiled" once all programs needed are there."""
         return "compiled" if self._programs else "eager"
 
-    def warm_up(self, background: bool = False) -> None:
-        """Load the programs or build them, which takes a while; in a thread of its own with ``background``."""
-        if background:
-            threading.Thread(target=self._obtain, name="compile DDP", daemon=True).start()
-        elif not self._programs:
+    def warm_up(self) -> None:
+        """Load the programs or build them, which takes a while."""
+        if not self._programs:
             self._obtain()
 
     def constraint_count(self, state: torch.Tensor, action: torch.Tensor) -> int:
@@ -87,9 +86,17 @@ class CompiledPasses:
         return self.eager.constraint_count(state, action)
 
     def bind(self, name: str, work: Work, chosen: torch.Tensor) -> Pass:
-        """See `Passes`; in plain torch where the program is not there, or is one for other steps."""
+        """See `Passes`; in plain torch where the program is not there, or is one for other steps.
+
+        Raises:
+            LayoutError: tensors are not of the kind that programs were made for.
+        """
         if name not in self._programs or len(work.actions) != self._horizon:
             return self.eager.bind(name, work, chosen)
+        for one in (*self.eager.inputs(name), *RESULTS[name]):  # whose memory is read and written unseen
+            given, expected = (_kind(each.example(one, self._horizon)) for each in (work, self._pattern))
+            if given != expected:
+                raise LayoutError(f"DDP's program '{name}' was made for '{one}' of {expected}, not of {given}")
         return self._bound(self._programs[name], name, work, chosen)
 
     def _bound(self, program: Program, name: str, work: Work, chosen: torch.Tensor) -> Pass:
@@ -100,9 +107,6 @@ class CompiledPasses:
 
     def _obtain(self) -> None:
         begun = time.monotonic()
-        if missing := packages.missing_tools():
-            self.note = f"DDP is not compiled: {missing}"
-            return
         try:
             with ThreadPoolExecutor(2) as compilers:  # one pass is compiled while the next is traced
                 made = {name: self._file(name, compilers) for name in self._needed}
@@ -211,6 +215,10 @@ def _build(text: str, folder: Path, key: str) -> Path:
         built = Path(place) / "pass.so"
         compile_library(text, FLAGS, ["-lm"], built)
         return built.replace(folder / f"{key}-{packages.digest(built)}.so")
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)} on {tensor.device.type}"
 
 
 def _rows(name: str, tensor: torch.Tensor) -> Rows:

@@ -104,10 +104,10 @@ class DDPPlanner:
         self._policy: _Policy | None = None
 
     def warm_up(self, background: bool = False) -> None:
-        """Load or build the compiled passes; in the background, eager ones serve meanwhile, slowly."""
+        """Load or build the compiled passes; never in the background, as `Rollouts.warm_up` says."""
         if self.settings.backend == "compiled":
             with threads(self.settings.threads):
-                self._passes.warm_up(background)
+                self._passes.warm_up()
 
     def plan(self, problem: Problem) -> ControlSequence:
         """The sequence to follow from the problem's stamp on.

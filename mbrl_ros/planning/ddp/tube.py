@@ -100,10 +100,10 @@ class TubeMaker:
         """Why they are not compiled, or what was done to compile them; empty if nothing was."""
         return self._passes.note
 
-    def warm_up(self, background: bool = False) -> None:
-        """Load or build the compiled programs; in the background, eager code serves meanwhile, slowly."""
+    def warm_up(self) -> None:
+        """Load or build the compiled programs."""
         if self.wanted == "compiled":
-            self._passes.warm_up(background)
+            self._passes.warm_up()
 
     def around(
         self, stamp_s: float, dt: float, states: torch.Tensor, applied: torch.Tensor, free: torch.Tensor

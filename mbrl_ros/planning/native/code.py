@@ -44,8 +44,8 @@ class Array:
     def at(self, places: Sequence[str]) -> str:
         """The entry at the indices ``places``, as many as the layout has."""
         terms = [str(self.layout.storage_offset())] if self.layout.storage_offset() else []
-        for place, stride, size in zip(places, self.layout.stride(), self.layout.shape, strict=True):
-            if size != 1 and stride:
+        for axis, (place, stride, size) in enumerate(zip(places, self.layout.stride(), self.layout.shape, strict=True)):
+            if stride and (size != 1 or (self.rows and axis == 0)):
                 terms.append(place if stride == 1 else f"{place} * {stride}")
         return f"{self.name}[{' + '.join(terms) or '0'}]"
 
