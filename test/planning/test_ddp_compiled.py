@@ -127,7 +127,7 @@ def test_another_horizon_than_that_of_the_programs_is_computed_in_torch(problem,
 
 def test_memory_that_programs_were_not_made_for_is_refused(problem, compiled):
     actions = torch.zeros(1, HORIZON, 1)
-    with pytest.raises(LayoutError, match=r"float64 .* not of torch\.float32"):
+    with pytest.raises(LayoutError, match=r"'states' of .*float64.* not of .*float32"):
         DDP(problem, DDPSettings(step_sizes=4), compiled).solve(hanging(1, seed=6).float(), actions)
     settings = DDPSettings(step_sizes=4, second_order=False)
     with pytest.raises(LayoutError, match="made for 'curvature'"):

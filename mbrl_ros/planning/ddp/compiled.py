@@ -36,6 +36,9 @@ _TOLERANCE = 1e-6
 _RECORDED_STEPS = 2
 """Steps of the horizon that the hash looks at: all are alike."""
 
+_DECIDING = ("states", "actions", "multipliers", "curvature")
+"""What decides how all of `Work` lies in memory, which programs read and write unseen."""
+
 _BY_STEP = ("expand",)
 """Passes that treat every step by itself."""
 
@@ -69,7 +72,8 @@ class CompiledPasses:
             name.startswith("cost.") and tensor.numel() >= packages.SMALLEST_TABLE for name, tensor in named.items()
         ]
         self._programs: dict[str, Program] = {}
-        self._pattern = self._work(1, horizon)
+        work = self._work(1, horizon)
+        self._kinds = {one: _kind(getattr(work, one)) for one in _DECIDING}
 
     @property
     def backend(self) -> Backend:
@@ -93,10 +97,9 @@ class CompiledPasses:
         """
         if name not in self._programs or len(work.actions) != self._horizon:
             return self.eager.bind(name, work, chosen)
-        for one in (*self.eager.inputs(name), *RESULTS[name]):  # whose memory is read and written unseen
-            given, expected = (_kind(each.example(one, self._horizon)) for each in (work, self._pattern))
-            if given != expected:
-                raise LayoutError(f"DDP's program '{name}' was made for '{one}' of {expected}, not of {given}")
+        for one, expected in self._kinds.items():
+            if (given := _kind(getattr(work, one))) != expected:
+                raise LayoutError(f"DDP's programs were made for '{one}' of {expected}, not of {given}")
         return self._bound(self._programs[name], name, work, chosen)
 
     def _bound(self, program: Program, name: str, work: Work, chosen: torch.Tensor) -> Pass:
@@ -217,8 +220,9 @@ def _build(text: str, folder: Path, key: str) -> Path:
         return built.replace(folder / f"{key}-{packages.digest(built)}.so")
 
 
-def _kind(tensor: torch.Tensor) -> str:
-    return f"{tensor.dtype} {list(tensor.shape)} on {tensor.device.type}"
+def _kind(tensor: torch.Tensor) -> tuple[torch.dtype, torch.device, torch.Size]:
+    """Of any number of steps and problems."""
+    return tensor.dtype, tensor.device, tensor.shape[2:]
 
 
 def _rows(name: str, tensor: torch.Tensor) -> Rows:
