@@ -55,10 +55,10 @@ def make(name: str, options: argparse.Namespace) -> MPPI:
     sizes = {"rollouts": options.rollouts, "horizon": options.horizon, "threads": options.threads}
     place = {"device": "auto" if options.device == "gpu" else "processor"}
     mppi = settings.mppi.model_copy(update={**sizes, **place, "tail_share": tail_share})
-    physics = build_for(vehicle, "single_track", dt=step_share * mppi.dt_s, integrator="euler")
+    physics = build_for(vehicle, "single_track", dt=step_share * mppi.dt_s, integrator="heun")
     model: torch.nn.Module = physics
     if network is not None:
-        config = Config(physics.dt, "cg", Base("single_track", "acceleration", integrator="euler"), network, GUARD)
+        config = Config(physics.dt, "cg", Base("single_track", "acceleration", integrator="heun"), network, GUARD)
         inputs = 7 if network.kind == "mlp" else 13
         base = build_base(config, physics.values())
         model = LearnedModel(base, config, torch.zeros(inputs), torch.ones(inputs)).double()

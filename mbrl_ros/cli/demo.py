@@ -149,8 +149,8 @@ def _track_file(folder: Path) -> Path:
 def _warm(console: Console, name: str, model: LoadedModel, setting: Setting, planner: str) -> None:
     """Compile the rollouts before the nodes need them: once per kind of model, kept on disk."""
     with console.status(f"compiling rollouts of the model '{name}' (once, then cached)"):
-        note = _planner(model, setting, planner).note
-    console.print(f"rollouts of the model '{name}': {note or 'compiled, from the cache'}")
+        made = _planner(model, setting, planner)
+    console.print(f"rollouts of the model '{name}': {made.note or made.backend}")
 
 
 def _planner(model: LoadedModel, setting: Setting, name: str) -> Planner:

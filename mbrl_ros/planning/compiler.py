@@ -1,21 +1,52 @@
-"""C++ made here and compiled for this processor, with the compiler that the machine has."""
+"""What is made here, traced and compiled for this processor, with the compiler that the machine has."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import shlex
+import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from mbrl_ros.core.errors import MbrlError
-from mbrl_ros.planning.packages import missing_tools
+
+TRACING = threading.RLock()
+"""Held by whoever traces: torch's tracers change modules for every thread, and bear no other beside them."""
 
 
 def compiler() -> list[str]:
     """``$CXX``, which may carry options, or g++."""
     return shlex.split(os.environ.get("CXX", "")) or ["g++"]
+
+
+def missing_compiler() -> str:
+    """Why there is no C++ compiler, with the fix, or an empty string."""
+    try:
+        name = compiler()[0]
+    except ValueError as error:
+        return f"CXX is {os.environ['CXX']!r}, which is no command line ({error}); mend it"
+    if shutil.which(name) is None:
+        return f"there is no C++ compiler '{name}'; install one (apt install g++)"
+    return ""
+
+
+def processor() -> str:
+    """What code compiled for this machine may rely on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def digest(path: Path) -> str:
+    """Twelve hex digits of a file's contents."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def compile_library(source: str, flags: Sequence[str], libraries: Sequence[str], path: Path) -> None:
@@ -24,7 +55,7 @@ def compile_library(source: str, flags: Sequence[str], libraries: Sequence[str],
     Raises:
         MbrlError: there is no compiler, or it refuses the source.
     """
-    if missing := missing_tools():
+    if missing := missing_compiler():
         raise MbrlError(f"{path.name} cannot be compiled: {missing}")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
         built = Path(folder) / path.name

@@ -10,13 +10,8 @@ and the processor or GPU, and built once. It runs where the parameters, weights 
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import shlex
-import shutil
 import sysconfig
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -29,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mbrl_ros.core.cache import cache_folder
+from mbrl_ros.planning.compiler import TRACING, digest, missing_compiler, processor
 
 PART = "rollouts"
 """Folder of the cache."""
@@ -38,9 +34,6 @@ SMALLEST_TABLE = 65
 
 LANES = 16
 """Rollouts per package call are a multiple of this, the widest vector of single precision; saves a scalar remainder."""
-
-TRACING = threading.RLock()
-"""Held by whoever traces: torch's tracers change modules for every thread, and bear no other beside them."""
 
 _CONFIG = {"cpp.dynamic_threads": True, "compile_threads": 1}
 _TOLERANCE = 1e-3
@@ -113,12 +106,8 @@ def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step 
 
 def missing_tools() -> str:
     """What compiling needs and this machine lacks, with the fix, or an empty string."""
-    try:
-        compiler = (shlex.split(os.environ.get("CXX", "")) or ["g++"])[0]  # it may carry options
-    except ValueError as error:
-        return f"CXX is {os.environ['CXX']!r}, which is no command line ({error}); mend it"
-    if shutil.which(compiler) is None:
-        return f"there is no C++ compiler '{compiler}'; install one (apt install g++)"
+    if missing := missing_compiler():
+        return missing
     include = sysconfig.get_paths()["include"]
     if not Path(include, "Python.h").is_file():
         return f"{include}/Python.h is missing; install Python's headers (apt install python3-dev)"
@@ -165,15 +154,6 @@ class Recorder(TorchDispatchMode):
         if leaf._is_zerotensor():  # of forward-mode derivatives; has no memory
             return f"zeros {leaf.dtype} {tuple(leaf.shape)}"
         return self._origins.get(id(leaf)) or f"constant {leaf.dtype} {leaf.tolist()}"
-
-
-def processor() -> str:
-    """What code compiled for this machine may rely on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
 def _gpu(device: torch.device) -> str:
@@ -257,8 +237,3 @@ def _load(path: Path, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> 
     if not all(torch.allclose(a, b, _TOLERANCE, _TOLERANCE, equal_nan=True) for a, b in zip(ours, theirs, strict=True)):
         return None, "computes something else than the equations it was built from"
     return compiled, ""
-
-
-def digest(path: Path) -> str:
-    """Twelve hex digits of a file's contents."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

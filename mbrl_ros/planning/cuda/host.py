@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from mbrl_ros.core.cache import cache_folder
-from mbrl_ros.planning.compiler import compile_library, compiler
+from mbrl_ros.planning.compiler import compile_library, compiler, processor
 from mbrl_ros.planning.cuda.kernels import Launch, Program
-from mbrl_ros.planning.packages import processor
 
 _FLAGS = [
     "-std=c++17",

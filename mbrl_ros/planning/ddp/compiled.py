@@ -22,7 +22,7 @@ import torch
 from mbrl_ros.core.cache import cache_folder
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.planning import native, packages
-from mbrl_ros.planning.compiler import compile_library, compiler
+from mbrl_ros.planning.compiler import compile_library, compiler, digest, processor
 from mbrl_ros.planning.ddp.passes import RESULTS, Pass, Passes
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.work import PROBLEM_FIRST, SHARED, Work
@@ -127,7 +127,7 @@ class CompiledPasses:
         module = _Pass(self.problem, getattr(self.eager, name))
         key, folder = self._structure_hash(name, module), cache_folder(packages.PART)
         for path in sorted(folder.glob(f"{key}-*.so")):
-            if path.stem.rpartition("-")[2] == packages.digest(path):
+            if path.stem.rpartition("-")[2] == digest(path):
                 return compilers.submit(Path, path), False
             path.unlink(missing_ok=True)  # damaged; built anew
         return compilers.submit(_build, self._source(name, module), folder, key), True
@@ -142,8 +142,8 @@ class CompiledPasses:
             f"{tensor.dtype} {tuple(tensor.shape)[table:]} {tensor.stride()}"
             for tensor, table in zip(inputs, tables, strict=True)
         ]
-        writers = [packages.digest(path) for path in sorted(Path(native.__file__).parent.glob("*.py"))]
-        made_by = [*writers, *compiler(), *FLAGS, torch.__version__, packages.processor()]
+        writers = [digest(path) for path in sorted(Path(native.__file__).parent.glob("*.py"))]
+        made_by = [*writers, *compiler(), *FLAGS, torch.__version__, processor()]
         everything = [*operations.lines, *shapes, repr(self._horizon), *made_by]
         return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:16]
 
@@ -217,7 +217,7 @@ def _build(text: str, folder: Path, key: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as place:  # another process may build the same
         built = Path(place) / "pass.so"
         compile_library(text, FLAGS, ["-lm"], built)
-        return built.replace(folder / f"{key}-{packages.digest(built)}.so")
+        return built.replace(folder / f"{key}-{digest(built)}.so")
 
 
 def _kind(tensor: torch.Tensor) -> tuple[torch.dtype, torch.device, torch.Size]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.fx import GraphModule
 
+from mbrl_ros.planning.compiler import TRACING
 from mbrl_ros.planning.native.scan import loops_kept
-from mbrl_ros.planning.packages import TRACING
 
 
 def trace(function: Callable[..., list[torch.Tensor]], inputs: Sequence[torch.Tensor]) -> GraphModule:
