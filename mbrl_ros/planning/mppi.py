@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -167,19 +168,16 @@ class MPPI:
         self._tube: Tube | None = None
         self._kept = torch.empty(self.settings.horizon, len(self.model.action_layout), 0)
 
-    def warm_up(self, background: bool = False) -> None:
-        """Load what evaluates rollouts, or compile it.
-
-        Args:
-            background: kernels that are not there at once are compiled in a thread, while a few eager rollouts serve.
-                What torch compiles is not, as `Rollouts.warm_up` says.
-        """
-        if background and self._fused is not None and self._tubes is None:
-            self._warming = threading.Thread(target=self._fused.warm_up, name="compile kernels", daemon=True)
+    def warm_up(self, beside: bool = False, wait: bool = True) -> None:
+        """Load what evaluates rollouts, or compile it; without ``wait``, and without a tube, what is not there at once
+        is compiled in a thread, while a few eager rollouts serve."""
+        compile_all = partial(self._compile, self.rollouts.warming_beside() if beside else self.rollouts.warm_up)
+        if wait or not beside or self._tubes is not None:
+            compile_all()
+        else:
+            self._warming = threading.Thread(target=compile_all, name="compile rollouts", daemon=True)
             self._warming.start()
             self._warming.join(AT_ONCE_S)
-        else:
-            self._compile()
 
     @property
     def _compiling(self) -> bool:
@@ -189,11 +187,11 @@ class MPPI:
     def _few_serve(self) -> bool:
         return self._compiling and self.backend == "eager"
 
-    def _compile(self) -> None:
+    def _compile(self, warm_up_rollouts: Callable[[], None]) -> None:
         if self._fused is not None:
             self._fused.warm_up()
         if self.backend != "fused":
-            self.rollouts.warm_up()
+            warm_up_rollouts()
         if self._tubes is not None:
             self._tubes.warm_up()
 
@@ -205,10 +203,6 @@ class MPPI:
                 or obstacles; a proposal is not finite, or there are more than samples to look at them.
         """
         heed(self.task, problem)
-        if self._warming is not None and not self._warming.is_alive():
-            self._warming = None
-            if self.backend != "fused":
-                self.rollouts.warm_up()  # in place of kernels that failed; the car stops meanwhile
         self._sampler = self._few if self._few_serve else self._all  # for the whole plan: kernels may come at any time
         prior = self._proposals(problem)
         with torch.inference_mode(), threads(self.settings.threads):

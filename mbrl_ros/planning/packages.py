@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mbrl_ros.core.cache import cache_folder
+from mbrl_ros.core.errors import MbrlError
 from mbrl_ros.planning.compiler import TRACING, digest, missing_compiler, processor
 
 PART = "rollouts"
@@ -67,13 +68,16 @@ class Sizes:
         return LANES * self.members
 
 
-def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step | None, str]:
+def obtain(
+    step: Step, tensors: list[torch.Tensor], sizes: Sizes, builder: Callable[[], None] | None = None
+) -> tuple[Step | None, str]:
     """``step``, compiled: from the cache, or built now.
 
     Args:
         step: in torch.
         tensors: example of its last argument.
         sizes: of the other arguments.
+        builder: leaves the package of ``step`` in the cache; None builds it here.
 
     Returns:
         The compiled step, for numbers of rollouts that are a multiple of ``sizes.unit``, or None where it cannot be
@@ -94,7 +98,7 @@ def obtain(step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> tuple[Step 
         return None, f"{note}Rollouts are not compiled: {missing}"
     begun = time.monotonic()
     try:
-        path = _build(folder, key, step, tensors, sizes)
+        path = _build(folder, key, step, tensors, sizes) if builder is None else _built(builder, folder, key)
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
         return None, f"{note}Rollouts are not compiled: {type(error).__name__}: {reason[0]}"
@@ -181,6 +185,13 @@ class _Program(torch.nn.Module):
         self, state: torch.Tensor, sums: torch.Tensor, action: torch.Tensor, tensors: list[torch.Tensor]
     ) -> list[torch.Tensor]:
         return self._step(state, sums, action, tensors)
+
+
+def _built(builder: Callable[[], None], folder: Path, key: str) -> Path:
+    builder()
+    for path in folder.glob(f"{key}-*.pt2"):
+        return path
+    raise MbrlError(f"no {key}-*.pt2 was built in {folder}")
 
 
 def _build(folder: Path, key: str, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> Path:

@@ -105,8 +105,13 @@ class Planner(Protocol):
         """Forget the previous plan, or go on from another planner's, and begin the random numbers anew."""
         ...
 
-    def warm_up(self, background: bool = False) -> None:
-        """Do what the first ``plan`` would be late for; where ``background`` is set, and it can be, beside plans."""
+    def warm_up(self, beside: bool = False, wait: bool = True) -> None:
+        """Do what the first ``plan`` would be late for.
+
+        Args:
+            beside: other threads plan in plain torch meanwhile, which torch's compiler must not disturb.
+            wait: until all is ready; else, with ``beside``, only until plans can be found at all, if it knows a way.
+        """
         ...
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -12,7 +13,8 @@ import torch
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
-from mbrl_ros.planning import packages
+from mbrl_ros.planning import building, packages
+from mbrl_ros.planning.compiler import TRACING
 from mbrl_ros.planning.graphs import RolloutGraph
 
 Backend = Literal["eager", "compiled"]
@@ -90,13 +92,33 @@ class Rollouts:
     def warm_up(self) -> None:
         """Load the compiled rollout from the cache, or build it.
 
-        Nothing else may be evaluated in plain torch meanwhile: torch's compiler changes modules for every thread.
+        What it takes to build it holds up whoever evaluates rollouts in plain torch meanwhile.
         """
+        self._warm_up(beside=False)
+
+    def warming_beside(self) -> Callable[[], None]:
+        """What does as `warm_up` in a thread of its own, while whatever there is may be evaluated in plain torch.
+
+        It works on copies, and what has to be built is built in another process (`planning.building`).
+        """
+        parts = copy.deepcopy((self._step.model, self._step.task))
+        twin = Rollouts(*parts, self.wanted, members=self.members, device=self.wanted_device)
+        inputs = {place: _Inputs(self._step, torch.device(place)) for place in (self.wanted_device, "cpu")}
+
+        def warm_up() -> None:
+            twin._warm_up(beside=True)
+            if twin.backend == "compiled":
+                self._way = _Way(inputs[twin.device], twin._way.step, "compiled")
+            self.note = twin.note
+
+        return warm_up
+
+    def _warm_up(self, beside: bool) -> None:
         if self.wanted == "eager" or self.backend == "compiled":
             return
         notes = []
         for device in dict.fromkeys((self.wanted_device, "cpu")):
-            way, note = self._compiled(torch.device(device))
+            way, note = self._compiled(torch.device(device), beside)
             notes.append(note)
             if way is not None:
                 self._way = way
@@ -140,11 +162,12 @@ class Rollouts:
         self, state: torch.Tensor, sums: torch.Tensor, action: torch.Tensor, tensors: list[torch.Tensor]
     ) -> list[torch.Tensor]:
         named = self._way.inputs.named(tensors)
-        following, terms = torch.func.functional_call(self._step, named, (state.T, action.T))
+        with TRACING:
+            following, terms = torch.func.functional_call(self._step, named, (state.T, action.T))
         # Compiled code takes a state as it would lie in memory had it been made so, whatever it is given.
         return [following.T.contiguous(), sums + torch.stack([terms[name] for name in self.term_names])]
 
-    def _compiled(self, device: torch.device) -> tuple[_Way | None, str]:
+    def _compiled(self, device: torch.device, beside: bool) -> tuple[_Way | None, str]:
         """Compiled steps on a device, or None and why not."""
         model = self._step.model
         try:
@@ -156,7 +179,9 @@ class Rollouts:
                 inputs.tables(),
                 self.members,
             )
-            step, note = packages.obtain(self._eager, inputs.current(), sizes)
+            order = building.Order(model, self._step.task, self.members, device.type)
+            builder = partial(building.build_elsewhere, order) if beside else None
+            step, note = packages.obtain(self._eager, inputs.current(), sizes, builder)
             way = None if step is None else _Way(inputs, step, "compiled")
             if way is not None and device.type != "cpu":
                 self._try(way, sizes)

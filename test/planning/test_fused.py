@@ -11,7 +11,7 @@ from planning_toys import DoubleIntegrator, Regulate
 
 from mbrl_ros.core.delay import CommandHistory
 from mbrl_ros.models.parametric import build_for
-from mbrl_ros.planning import fused
+from mbrl_ros.planning import building, fused
 from mbrl_ros.planning.cuda.host import HostKernels
 from mbrl_ros.planning.mppi import MPPI
 from mbrl_ros.planning.mppi_settings import MPPISettings
@@ -128,7 +128,7 @@ def test_a_few_eager_rollouts_serve_until_the_kernels_are_there(prompt, race, st
     monkeypatch.setattr(fused, "HostKernels", waits)
     settings = MPPISettings(rollouts=512, horizon=30, dt_s=DT, eager_rollouts=16)
     made, problem = MPPI(prompt, race, settings), Problem(start.double().numpy(), 0.0, CommandHistory(np.zeros(2)))
-    made.warm_up(background=True)
+    made.warm_up(beside=True, wait=False)
     assert (made.backend, made.hindered) == ("eager", True)
     assert made.note == "16 of 512 rollouts until these are compiled"
     assert np.isfinite(made.plan(problem).actions).all()
@@ -150,9 +150,11 @@ def test_a_few_eager_rollouts_serve_until_the_kernels_are_there(prompt, race, st
     assert len(made.candidates(1000)[1]) == 512
 
 
-def test_kernels_that_fail_in_the_background_leave_the_next_plan_to_be_compiled(prompt, race, start, monkeypatch):
-    """Not in the background: torch's compiler bears no plan in plain torch beside it."""
-    may_fail, compiled = threading.Event(), []
+def test_kernels_that_fail_in_the_background_are_followed_by_what_torch_compiles(
+    prompt, race, start, monkeypatch, tmp_path
+):
+    """While plans are found in plain torch: it must not be compiled in this process."""
+    may_fail, ordered = threading.Event(), []
 
     def broken(*given):
         assert may_fail.wait(30)
@@ -161,16 +163,20 @@ def test_kernels_that_fail_in_the_background_leave_the_next_plan_to_be_compiled(
     monkeypatch.setattr(fused, "missing_gpu", lambda: "CuPy is not installed")
     monkeypatch.setattr(fused, "HostKernels", broken)
     made = MPPI(prompt, race, MPPISettings(rollouts=64, horizon=30, dt_s=DT))
-    monkeypatch.setattr(made.rollouts, "warm_up", lambda: compiled.append(threading.current_thread()))
-    made.warm_up(background=True)
+    monkeypatch.setattr(building, "build_elsewhere", ordered.append)
+    monkeypatch.setenv("MBRL_CACHE", str(tmp_path))
+    made.warm_up(beside=True, wait=False)
     problem = Problem(start.double().numpy(), 0.0, CommandHistory(np.zeros(2)))
     made.plan(problem)
-    assert compiled == []
+    assert ordered == []
     may_fail.set()
     made._warming.join(30)
+    assert [(order.members, order.device) for order in ordered] == [(1, "cpu")]
+    fused_note, compiled_note = made.note.split(". ", 1)
+    assert fused_note == "Rollouts are not fused: RuntimeError: no space left on device"
+    assert compiled_note.startswith("Rollouts are not compiled: MbrlError: no ")
     made.plan(problem)
-    assert compiled == [threading.current_thread()]
-    assert made.note == "Rollouts are not fused: RuntimeError: no space left on device"
+    assert made.backend == "eager"
 
 
 def test_auto_compiles_what_the_kernels_do_not_know_and_says_nothing(prompt, race, monkeypatch):

@@ -137,7 +137,7 @@ class PlannerNode:
         planner = racing_planner(self._settings_of[kind], loaded, self.vehicle, self.track, self.settings.seed)
         if at_once:
             self.node.get_logger().info(f"planner {kind} is made ready; what torch compiles takes long at first")
-        planner.warm_up(background=at_once and kind in SERVES_EAGERLY)
+        planner.warm_up(beside=True, wait=not (at_once and kind in SERVES_EAGERLY))
         return planner
 
     def _rehearsal(self) -> Callable[[Planner], None] | None:

@@ -103,8 +103,8 @@ class DDPPlanner:
         self._other = plan
         self._policy: _Policy | None = None
 
-    def warm_up(self, background: bool = False) -> None:
-        """Load or build the compiled passes; never in the background, as `Rollouts.warm_up` says."""
+    def warm_up(self, beside: bool = False, wait: bool = True) -> None:
+        """Load or build the compiled passes; waits in any case, as a plan in plain torch would take seconds."""
         if self.settings.backend == "compiled":
             with threads(self.settings.threads):
                 self._passes.warm_up()

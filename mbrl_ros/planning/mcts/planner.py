@@ -93,10 +93,11 @@ class MCTSPlanner:
         self._knots_s = plan.stamp_s + plan.dt * (np.arange(len(plan.actions)) + 0.5)
         self._offsets = np.clip(plan.actions - law, self._low, self._high)
 
-    def warm_up(self, background: bool = False) -> None:
-        """Load or build the compiled rollouts; never in the background, as `Rollouts.warm_up` says."""
+    def warm_up(self, beside: bool = False, wait: bool = True) -> None:
+        """Load or build the compiled rollouts; waits in any case, as a plan in plain torch would take seconds."""
         with threads(self.settings.threads):
-            self.rollouts.warm_up()
+            warm_up = self.rollouts.warming_beside() if beside else self.rollouts.warm_up
+            warm_up()
 
     def plan(self, problem: Problem) -> ControlSequence:
         """The sequence to follow from the problem's stamp on.
