@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import os
-import pickle
-import subprocess
-import sys
-import tempfile
+import signal
 import threading
 from dataclasses import dataclass
-from pathlib import Path
+from multiprocessing.connection import Connection
 
 from mbrl_ros.core.cache import cache_folder
 from mbrl_ros.core.errors import MbrlError
@@ -33,42 +31,39 @@ def build_elsewhere(order: Order) -> None:
     """Leave the package in the cache; blocks. The other process ends with this one, and builds nothing twice.
 
     Raises:
-        MbrlError: it left none, with what it said last.
+        MbrlError: it left none.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        written, said = Path(folder, "order"), Path(folder, "said")
-        written.write_bytes(pickle.dumps(sys.path) + pickle.dumps(order))
-        command = [sys.executable, "-m", "mbrl_ros.planning.building", str(written)]
-        with (
-            said.open("wb") as output,
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output) as process,
-        ):
-            failed = process.wait()
-        last = said.read_text(errors="replace").strip().splitlines()[-1:]
-    if failed:
-        raise MbrlError(f"the process that builds them ended with {failed}: {''.join(last) or 'it said nothing'}")
+    context = multiprocessing.get_context("spawn")  # a copy of a process with threads would be half of it
+    told, tells = context.Pipe(duplex=False)
+    process = context.Process(target=_build, args=(order, tells), name="build rollouts", daemon=True)
+    process.start()
+    tells.close()
+    try:
+        note = told.recv()
+    except EOFError:
+        process.join()
+        note = f"Rollouts are not compiled: the process for that ended with {process.exitcode}"
+    process.join()
+    if note:
+        raise MbrlError(note)
 
 
-def main() -> None:
-    """Build what the file orders that the command line names."""
+def _build(order: Order, tells: Connection) -> None:
+    """In the other process; tells why it failed, or nothing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends as the process does that started it, not beside it
     threading.Thread(target=_end_with_the_other, daemon=True).start()
-    with Path(sys.argv[1]).open("rb") as file:
-        sys.path[:] = pickle.load(file)  # noqa: S301  # of the process that started this one
-        order: Order = pickle.load(file)  # noqa: S301
     from mbrl_ros.planning.rollouts import Rollouts
 
     with (cache_folder(PART) / "building.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second finds what the first has built
         rollouts = Rollouts(order.model, order.task, members=order.members, device=order.device)
         rollouts.warm_up()
-    if (rollouts.backend, rollouts.device) != ("compiled", order.device):
-        sys.exit(rollouts.note)
+    built = (rollouts.backend, rollouts.device) == ("compiled", order.device)
+    tells.send("" if built else rollouts.note)
 
 
 def _end_with_the_other() -> None:
-    sys.stdin.read()  # nothing comes but the end
+    other = multiprocessing.parent_process()
+    assert other is not None  # noqa: S101  # there is one
+    other.join()
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

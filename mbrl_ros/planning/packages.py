@@ -99,6 +99,8 @@ def obtain(
     begun = time.monotonic()
     try:
         path = _build(folder, key, step, tensors, sizes) if builder is None else _built(builder, folder, key)
+    except MbrlError as error:
+        return None, f"{note}{error}"
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
         return None, f"{note}Rollouts are not compiled: {type(error).__name__}: {reason[0]}"
@@ -191,7 +193,7 @@ def _built(builder: Callable[[], None], folder: Path, key: str) -> Path:
     builder()
     for path in folder.glob(f"{key}-*.pt2"):
         return path
-    raise MbrlError(f"no {key}-*.pt2 was built in {folder}")
+    raise MbrlError(f"Rollouts are not compiled: no {key}-*.pt2 was built in {folder}")
 
 
 def _build(folder: Path, key: str, step: Step, tensors: list[torch.Tensor], sizes: Sizes) -> Path:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from planning_toys import DoubleIntegrator, Regulate
 
-from mbrl_ros.planning import building
-from mbrl_ros.planning.building import Order, build_elsewhere
 from mbrl_ros.planning.rollouts import Rollouts
 
 pytestmark = pytest.mark.timeout(300)
@@ -58,25 +60,37 @@ def test_a_process_that_fails_is_told_and_rollouts_stay_eager(refuses):
     rollouts = Rollouts(DoubleIntegrator(), Regulate())
     rollouts.warming_beside()()
     assert rollouts.backend == "eager"
-    assert rollouts.note.startswith("Rollouts are not compiled: MbrlError: the process that builds them ended with 1: ")
+    assert rollouts.note.startswith("Rollouts are not compiled: InductorError: InvalidCxxCompiler")
     assert torch.isfinite(rollouts.evaluate(START, ACTIONS)).all()
 
 
-def test_the_other_process_ends_with_the_one_that_orders(monkeypatch, tmp_path):
+def test_a_process_that_is_killed_is_told_and_one_whose_other_is_killed_ends(monkeypatch, tmp_path):
     """However long it would have to wait for a compiler."""
-    waits = tmp_path / "waits"
-    waits.write_text(f"#!/bin/sh\ntouch {tmp_path / 'begun'}\nexec sleep 100\n")
+    waits, begun = tmp_path / "waits", tmp_path / "begun"
+    waits.write_text(f"#!/bin/sh\necho $PPID $$ > {begun}.part && mv {begun}.part {begun}\nexec sleep 100\n")
     waits.chmod(0o755)
-    monkeypatch.setenv("CXX", str(waits))
-    started: list[subprocess.Popen] = []
-    popen = subprocess.Popen
+    program = (
+        "from planning_toys import DoubleIntegrator, Regulate\n"
+        "from mbrl_ros.planning.building import Order, build_elsewhere\n"
+        "if __name__ == '__main__':\n"
+        "    build_elsewhere(Order(DoubleIntegrator(), Regulate(), 1, 'cpu'))\n"
+    )
+    environment = {**os.environ, "CXX": str(waits), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for killed in ("this", "other"):
+        begun.unlink(missing_ok=True)
+        with (tmp_path / "said").open("w") as said:
+            process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=said)
+        other, compiler = map(int, when_there(begun).split())
+        os.kill(other if killed == "other" else process.pid, signal.SIGKILL)
+        process.wait()
+        os.kill(compiler, signal.SIGKILL)
+        told = "MbrlError: Rollouts are not compiled: the process for that ended with -9\n"
+        assert killed == "this" or (tmp_path / "said").read_text().endswith(told)
+        while Path(f"/proc/{other}").exists() and "Z" not in Path(f"/proc/{other}/stat").read_text():
+            time.sleep(0.05)
 
-    def noted(command, **given):
-        started.append(popen(command, **given))
-        started[0].stdin.close()  # as when this process ends
-        return started[0]
 
-    monkeypatch.setattr(building.subprocess, "Popen", noted)
-    with pytest.raises(building.MbrlError, match="ended with 1: it said nothing"):
-        build_elsewhere(Order(DoubleIntegrator(), Regulate(), 1, "cpu"))
-    assert started[0].args[0] == sys.executable
+def when_there(path):
+    while not path.exists():
+        time.sleep(0.05)
+    return path.read_text()
