@@ -2,18 +2,23 @@
 
     tools/run.sh python benchmarks/lap_times.py --seeds 5 --laps 3 --optimum runs/minimum.json --json runs/laps.json
         [--vehicle bmw_320i] [--plant multi_body] [--model FOLDER] [--budget-ms 15] [--track demo] [--planner FILE]
-        [--pictures runs/laps]
+        [--pictures runs/laps] [--sizes runs/sizes.json] [--kept runs/drives] [--minutes 30]
 
-A planner drives with its own file of config/planners for the vehicle's size (PLANNER_full_size or PLANNER_f1tenth), or
-with what --planner names; planners that have none are left out, and named. MPPI drives once more as iCEM, and once
-more in a tube: DDP's gains correct its commands, and the plan that a cycle begins with. A planner's size (rollouts,
-iterations or rounds) is chosen first, by driving: the largest with which the median solve takes no more than the
-budget on this machine, so run it on a quiet one. The drives are on simulated time, plant, estimator, planner and gate
-in one process as in `mbrl race`, but trusting the model; a solve takes none of that time, and the same size and seed
-give the same drive. Laps count without the first, which begins at rest. --optimum is what minimum_time.py wrote for
-the same vehicle, and is of a flying lap, too: the peer that --json names, with times of laps, not of solves, in ms;
-ratio is ours / peer, 1 at best, and spread the standard deviation of the laps as share of their mean. --pictures shows
-where each planner's fastest lap loses time against the optimum.
+A planner drives with its own file of config/planners for the vehicle's size (PLANNER_full_size or PLANNER_f1tenth, and
+*_grip where there is one and the model has tyres), or with what --planner names; planners that have none are left out,
+and named. MPPI drives once more as iCEM, and once more in a tube: DDP's gains correct its commands, and
+the plan that a cycle begins with. A planner's size (rollouts, iterations or rounds) is chosen first, by driving: the
+largest with which the median solve takes no more than the budget on this machine, so run it on a quiet one. --sizes
+keeps what was found: with that file the drives do not hang on how busy the machine is. --kept is a folder in which
+every drive that ends is kept, so that the command goes on where it was stopped, or where --minutes were over; drives of
+other settings are driven anew.
+
+The drives are on simulated time, plant, estimator, planner and gate in one process as in `mbrl race`, but trusting the
+model; a solve takes none of that time, and the same size and seed give the same drive. Laps count without the first,
+which begins at rest. steer is the integral of the squared rate of the steering command per lap, in rad^2/s. --optimum
+is what minimum_time.py wrote for the same vehicle, and is of a flying lap, too: the peer that --json names, with times
+of laps, not of solves, in ms; ratio is ours / peer, 1 at best, and spread the standard deviation of the laps as share
+of their mean. --pictures shows where each planner's fastest lap loses time against the optimum.
 
 The tracks are those of the 1:10 car, for a larger one as many times larger as its wheelbase is longer; the multi-body
 plant knows no 1:10 car (--vehicle f1tenth needs --plant single_track_drift).
@@ -31,68 +36,26 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from lap_pictures import DrivenLap, compared
+from lap_drives import Drive, Run, Scene, Variant, runs_of, sized
+from lap_pictures import compared
 from minimum_time import CONFIG, TRACKS, TRACKS_ARE_FOR, track_for, vehicle_named
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from mbrl_ros.cli.figures import shown, write_figures
 from mbrl_ros.cli.race import loaded_model
 from mbrl_ros.core.config import read_settings
-from mbrl_ros.core.lap import Lap
 from mbrl_ros.core.track import Track
-from mbrl_ros.core.vehicle import Vehicle
-from mbrl_ros.estimation import StateEstimator
-from mbrl_ros.evaluation.closed_loop import ClosedLoop
 from mbrl_ros.evaluation.picture_style import save_png
 from mbrl_ros.models.passport import LoadedModel
-from mbrl_ros.planning.racing import racing_planner
 from mbrl_ros.planning.settings import PlannerName, RacingPlannerSettings
-from mbrl_ros.simulation.simulator import Simulator
 
-TIMED_S = 1.5
-"""Driving from rest over which solves are timed [s]."""
-
-SLOWEST = 0.2
-"""Share of the top speed below which a lap is given up."""
-
-
-SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
-    "mppi": ("rollouts", tuple(2**k for k in range(6, 15))),
-    "ddp": ("iterations", tuple(range(1, 21))),
-    "mcts": ("rounds", tuple(range(1, 41))),
-}
-"""What makes a planner larger, and the values that are tried."""
+TABLE_WIDTH = 100
+"""Columns of a table, whatever it is written to."""
 
 ICEM = {"update": "cem", "sampler": "coloured", "iterations": 2}
 TUBE, FOLLOWED = {"tube": True}, {"follow_gains": True}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A planner with its settings; ``size`` is that of its own settings that `SIZES` names."""
-
-    name: str
-    settings: RacingPlannerSettings
-
-    def of_size(self, size: int) -> RacingPlannerSettings:
-        planner = self.settings.planner
-        own = getattr(self.settings, planner).model_copy(update={SIZES[planner][0]: size})
-        return self.settings.model_copy(update={planner: own})
-
-
-@dataclass(frozen=True)
-class Run:
-    """One drive: its flying laps, exits on all laps, the median solve [ms], and the fastest lap in full."""
-
-    variant: str
-    size: int
-    track: str
-    seed: int
-    laps: tuple[Lap, ...]
-    exits: int
-    solve_p50_ms: float
-    fastest: DrivenLap | None
 
 
 @dataclass(frozen=True)
@@ -121,6 +84,11 @@ class Row:
         return sum(run.exits for run in self.runs)
 
     @property
+    def energy(self) -> float:
+        """Integral of the squared rate of the steering command [rad^2/s], per lap."""
+        return statistics.mean(run.energy for run in self.runs)
+
+    @property
     def clearance_m(self) -> float:
         """Least distance of the car's side from an edge on any flying lap."""
         return min((lap.min_clearance_m for run in self.runs for lap in run.laps), default=math.nan)
@@ -134,17 +102,22 @@ class Row:
             "peer_ms": 1e3 * self.optimum_s,
             "spread": self.spread_s / self.mean_s,
             "exits": self.exits,
+            "steering_energy": self.energy,
             "size": self.runs[0].size,
             "solve_p50_ms": statistics.median(run.solve_p50_ms for run in self.runs),
             "laps_s": {str(run.seed): [lap.time_s for lap in run.laps] for run in self.runs},
         }
 
 
+def file_of(planner: str) -> Path:
+    return CONFIG / "planners" / f"{planner}.yaml"
+
+
 def variants_of(files: Sequence[str]) -> list[Variant]:
     """A planner for each file, and MPPI as iCEM and in a tube, too."""
     found = []
     for file in files:
-        settings = read_settings(CONFIG / "planners" / f"{file}.yaml", RacingPlannerSettings)
+        settings = read_settings(file_of(file), RacingPlannerSettings)
         found.append(Variant(file, settings))
         if settings.planner == "mppi":
             icem = settings.model_copy(update={"mppi": settings.mppi.model_copy(update=ICEM)})
@@ -154,41 +127,34 @@ def variants_of(files: Sequence[str]) -> list[Variant]:
     return found
 
 
-def files_for(vehicle: str) -> list[str]:
-    """The planners' own files for a vehicle of that size."""
+def files_for(vehicle: str, model: LoadedModel) -> list[str]:
+    """The planners' own files for a vehicle of that size, those for tyres where the model has some."""
     size = vehicle if vehicle == TRACKS_ARE_FOR else "full_size"
     wanted = [f"{planner}_{size}" for planner in get_args(PlannerName)]
-    missing = [name for name in wanted if not (CONFIG / "planners" / f"{name}.yaml").is_file()]
+    if "friction_front" in model.passport.parameters:
+        wanted = [f"{name}_grip" if file_of(f"{name}_grip").is_file() else name for name in wanted]
+    missing = [name for name in wanted if not file_of(name).is_file()]
     if missing:
         print(f"left out, because config/planners has no {', '.join(missing)}")
     return [name for name in wanted if name not in missing]
 
 
-def loop_of(settings: RacingPlannerSettings, car: Vehicle, track: Track, model: LoadedModel, seed: int) -> ClosedLoop:
-    planner = racing_planner(settings, model, car, track, seed)
-    planner.warm_up()
-    return ClosedLoop(car, track, Simulator(car, seed=seed), StateEstimator.for_vehicle(car), planner, settings.loop)
-
-
-def sized(variant: Variant, car: Vehicle, track: Track, model: LoadedModel, budget_ms: float) -> int:
-    """The largest size whose median solve is within the budget; the smallest where none is."""
-    sizes = SIZES[variant.settings.planner][1]
-    chosen = sizes[0]
-    for size in sizes:
-        loop = loop_of(variant.of_size(size), car, track, model, seed=0)
-        if loop.run(laps=1, timeout_s=TIMED_S).summary().solve_p50_ms > budget_ms:
-            break
-        chosen = size
-    return chosen
-
-
-def driven(variant: Variant, size: int, loop: ClosedLoop, where: str, seed: int, laps: int) -> Run:
-    timeout_s = laps * loop.track.length_m / (SLOWEST * loop.vehicle.limits.speed_mps)
-    summary = loop.run(laps, timeout_s).summary()
-    flying = summary.laps[1:]
-    fastest = min(flying, key=lambda lap: lap.time_s, default=None)
-    shape = None if fastest is None else DrivenLap.of(loop.log, fastest)
-    return Run(variant.name, size, where, seed, flying, loop.log.exits, summary.solve_p50_ms, shape)
+def sizes_of(
+    variants: Sequence[Variant], scene: Scene, track: Track, budget_ms: float, kept: Path | None
+) -> dict[str, int]:
+    """A size for each variant, from the file ``kept`` where it has one; what it lacks is found and written there."""
+    asked = {"vehicle": scene.car.name, "plant": scene.car.plant.model, "model": scene.model.id, "budget_ms": budget_ms}
+    known = json.loads(kept.read_text()) if kept is not None and kept.is_file() else {**asked, "sizes": {}}
+    for name, value in asked.items():
+        if known[name] != value:
+            raise SystemExit(f"{kept}: {name} is {known[name]}, here it is {value}; name another file with --sizes")
+    sizes: dict[str, int] = known["sizes"]
+    for variant in variants:
+        if variant.name not in sizes:
+            sizes[variant.name] = sized(variant, scene, track, budget_ms)
+            print(f"{variant.name}: size {sizes[variant.name]}", flush=True)
+            write_figures(kept, known)
+    return sizes
 
 
 def rows_of(runs: Sequence[Run], optima: dict[str, float]) -> list[Row]:
@@ -201,8 +167,8 @@ def rows_of(runs: Sequence[Run], optima: dict[str, float]) -> list[Row]:
 
 
 def table_of(rows: Sequence[Row], title: str) -> Table:
-    table = Table(title=f"{title}; optimum {shown(rows[0].optimum_s, 2)} s")
-    for column in ("planner", "size", "mean s", "spread", "laps", "exits", "clear m", "ms", "ratio"):
+    table = Table(title=f"{title}; optimum {shown(rows[0].optimum_s, 2)} s", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("planner", "size", "mean s", "sd s", "laps", "exits", "clear m", "steer", "ms", "ratio"):
         table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(
@@ -213,6 +179,7 @@ def table_of(rows: Sequence[Row], title: str) -> Table:
             str(len(row.laps_s)),
             str(row.exits),
             shown(row.clearance_m, 2),
+            shown(row.energy, 2),
             f"{statistics.median(run.solve_p50_ms for run in row.runs):.1f}",
             shown(row.mean_s / row.optimum_s, 3),
         )
@@ -238,6 +205,9 @@ def main() -> None:
     parser.add_argument("--planner", action="append", help="name in config/planners; may be repeated")
     parser.add_argument("--model", default="kinematic_bicycle", help="folder of a model, or a kind with nominal values")
     parser.add_argument("--budget-ms", type=float, default=15.0, help="median wall time of a solve")
+    parser.add_argument("--sizes", type=Path, help="sizes found are written here, and sizes that are here are taken")
+    parser.add_argument("--kept", type=Path, help="folder for drives that ended; what is here is not driven again")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no drive after so long")
     parser.add_argument("--track", action="append", choices=TRACKS, help="by default all three")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--laps", type=int, default=2, help="per drive, the first from rest")
@@ -247,23 +217,30 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     car = vehicle_named(options.vehicle).with_plant(options.plant, "--plant")
-    model = loaded_model(options.model, car)
+    scene = Scene(car, loaded_model(options.model, car))
     found = json.loads(options.optimum.read_text()) if options.optimum else []
     written = {lap["track"]: lap for lap in found if lap["vehicle"] == options.vehicle}
     tracks = {name: track_for(car, name) for name in options.track or TRACKS}
     if options.optimum and not tracks.keys() <= written.keys():
         wanted = f"minimum_time.py --vehicle {options.vehicle} writes that"
         raise SystemExit(f"{options.optimum}: not of {options.vehicle} on all of {', '.join(tracks)}; {wanted}")
-    console, runs = Console(), []
-    for variant in variants_of(options.planner or files_for(options.vehicle)):
-        with console.status(f"sizing {variant.name}"):
-            size = sized(variant, car, next(iter(tracks.values())), model, options.budget_ms)
-        for where, track in tracks.items():
-            for seed in range(options.seeds):
-                with console.status(f"{variant.name} of size {size} on {where}, seed {seed}"):
-                    loop = loop_of(variant.of_size(size), car, track, model, seed)
-                    runs.append(driven(variant, size, loop, where, seed, options.laps))
-    console.print(f"model {model.id}, solves of {options.budget_ms:g} ms in the median at most")
+    variants, console = (
+        variants_of(options.planner or files_for(options.vehicle, scene.model)),
+        Console(width=TABLE_WIDTH),
+    )
+    with console.status("sizing"):
+        sizes = sizes_of(variants, scene, next(iter(tracks.values())), options.budget_ms, options.sizes)
+    drives = [
+        Drive(variant, sizes[variant.name], scene, track, seed, options.laps)
+        for variant in variants
+        for track in tracks.values()
+        for seed in range(options.seeds)
+    ]
+    with console.status("driving"):
+        runs = runs_of(drives, options.kept, options.minutes)
+    if len(runs) < len(drives):
+        console.print(f"{len(drives) - len(runs)} of {len(drives)} drives are left for the same command with --kept")
+    console.print(f"model {scene.model.id}, solves of {options.budget_ms:g} ms in the median at most")
     rows = rows_of(runs, {where: lap["lap_s"] for where, lap in written.items()})
     where = f"{options.vehicle}, {options.plant}"
     for name in tracks:
