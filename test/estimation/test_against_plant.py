@@ -8,11 +8,12 @@ import pytest
 from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE
 from mbrl_ros.estimation import GYRO_BIAS, StateEstimator
+from mbrl_ros.evaluation.closed_loop import measurements
 from mbrl_ros.simulation import Simulator
 
 
 def drive(
-    vehicle, measured, steer, speed, duration_s=7.0, kind="single_track", keep=lambda reading: True, seed=1, model=None
+    vehicle, steer, speed, duration_s=7.0, kind="single_track", keep=lambda reading: True, seed=1, model=None
 ):
     """Errors of the estimate at 50 Hz [N, 9] after two seconds, the time of each, and the estimator."""
     car = vehicle if model is None else vehicle.model_copy(update={"plant": vehicle.plant.model_copy(update=model)})
@@ -26,7 +27,8 @@ def drive(
         estimator.add_command(now_s, np.array([steer(now_s), push]))
         for reading in simulator.advance(now_s + 0.02):
             if keep(reading):
-                estimator.add(measured(reading))
+                for measurement in measurements(reading):
+                    estimator.add(measurement)
         if step >= 100:
             estimate = estimator.predict(simulator.now_s)
             assert np.isfinite(estimate.mean).all()
@@ -54,9 +56,9 @@ def rms(errors, entry):
     ],
     ids=["slalom", "circle", "accelerating slalom"],
 )
-def test_the_small_car_is_placed_better_than_half_its_fixes_noise(vehicle, measured, steer, speed):
+def test_the_small_car_is_placed_better_than_half_its_fixes_noise(vehicle, steer, speed):
     car = vehicle("f1tenth")
-    errors, estimator = drive(car, measured, steer, speed)
+    errors, estimator = drive(car, steer, speed)
     assert position_rmse(errors) < 0.5 * car.sensors.pose.position_noise_std_m
     assert rms(errors, YAW) < 0.75 * car.sensors.pose.yaw_noise_std_rad
     assert rms(errors, VX) < 0.05
@@ -66,32 +68,32 @@ def test_the_small_car_is_placed_better_than_half_its_fixes_noise(vehicle, measu
     assert sum(count for reason, count in estimator.counters.items() if "gate" in reason) < 10
 
 
-def test_the_full_size_car_too(vehicle, measured):
+def test_the_full_size_car_too(vehicle):
     car = vehicle("bmw_320i")
-    errors, _ = drive(car, measured, lambda t: 0.05 * math.sin(t), lambda t: 12.0)
+    errors, _ = drive(car, lambda t: 0.05 * math.sin(t), lambda t: 12.0)
     assert position_rmse(errors) < 0.5 * car.sensors.pose.position_noise_std_m
     assert rms(errors, VX) < 0.1
     assert rms(errors, VY) < 0.05
 
 
-def test_a_kinematic_filter_is_usable_and_a_tyre_model_is_better(vehicle, measured):
+def test_a_kinematic_filter_is_usable_and_a_tyre_model_is_better(vehicle):
     car = vehicle("f1tenth")
     steer, speed = (lambda t: 0.2 * math.sin(2.0 * t)), (lambda t: 3.0)
-    kinematic, _ = drive(car, measured, steer, speed, kind="kinematic_bicycle")
-    single_track, _ = drive(car, measured, steer, speed)
+    kinematic, _ = drive(car, steer, speed, kind="kinematic_bicycle")
+    single_track, _ = drive(car, steer, speed)
     assert position_rmse(kinematic) < car.sensors.pose.position_noise_std_m
     assert position_rmse(single_track) < 0.75 * position_rmse(kinematic)
     assert rms(single_track, VY) < 0.3 * rms(kinematic, VY)
 
 
-def test_without_its_sensors_the_filter_drifts_slowly_and_recovers(vehicle, measured):
+def test_without_its_sensors_the_filter_drifts_slowly_and_recovers(vehicle):
     car = vehicle("f1tenth")
 
     def keep(reading):
         blind = 3.0 <= reading.stamp_s < 4.0
         return not (blind and reading.sensor in ("wheel_speed", "pose"))
 
-    errors, _ = drive(car, measured, lambda t: 0.15 * math.sin(t), lambda t: 3.0, keep=keep)
+    errors, _ = drive(car, lambda t: 0.15 * math.sin(t), lambda t: 3.0, keep=keep)
     distance = np.hypot(errors[:, 0], errors[:, 1])
     blind, after = distance[50:100], distance[130:]
     assert distance[95:105].max() < 0.5
@@ -99,11 +101,10 @@ def test_without_its_sensors_the_filter_drifts_slowly_and_recovers(vehicle, meas
     assert blind.max() > after.mean()
 
 
-def test_without_wheel_speed_the_fixes_and_the_model_carry_the_filter(vehicle, measured):
+def test_without_wheel_speed_the_fixes_and_the_model_carry_the_filter(vehicle):
     car = vehicle("f1tenth")
     errors, _ = drive(
         car,
-        measured,
         lambda t: 0.15 * math.sin(t),
         lambda t: 3.0,
         keep=lambda reading: reading.sensor != "wheel_speed",
@@ -112,7 +113,17 @@ def test_without_wheel_speed_the_fixes_and_the_model_carry_the_filter(vehicle, m
     assert rms(errors, VX) < 0.15
 
 
-def test_at_standstill_nothing_creeps(vehicle, measured):
-    errors, _ = drive(vehicle("f1tenth"), measured, lambda t: 0.2, lambda t: 0.0, duration_s=5.0)
+def test_at_standstill_nothing_creeps(vehicle):
+    errors, _ = drive(vehicle("f1tenth"), lambda t: 0.2, lambda t: 0.0, duration_s=5.0)
     assert np.abs(errors[:, VX]).max() < 0.1
     assert position_rmse(errors) < 0.025
+
+
+def test_an_engine_that_spins_a_wheel_does_not_speed_up_the_estimate(vehicle):
+    car = vehicle("bmw_320i")
+    bend = (lambda t: 0.1 * min(t / 2, 1.0)), (lambda t: 13.5 + 1.5 * math.sin(2 * t))
+    errors, _ = drive(car, *bend, model={"model": "multi_body"})
+    wheels = car.estimator.model_copy(update={"use_accelerometer": False})
+    deceived, _ = drive(car.model_copy(update={"estimator": wheels}), *bend, model={"model": "multi_body"})
+    assert rms(errors, VX) < 0.15
+    assert rms(deceived, VX) > 1.5 * rms(errors, VX)
