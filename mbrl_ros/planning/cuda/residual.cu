@@ -9,13 +9,22 @@
 
 template <int INPUTS, int OUTPUTS, int COUNT>
 INLINE void outputs(const float* weights, int from, const float (*x)[LANES], float (*y)[LANES]) {
-    float sum[COUNT][LANES];
-    UNROLLED for (int k = 0; k < COUNT; ++k) EACH_LANE(lane) sum[k][lane] = weights[INPUTS * OUTPUTS + from + k];
-    for (int in = 0; in < INPUTS; ++in) {
-        const float* row = weights + in * OUTPUTS + from;
-        UNROLLED for (int k = 0; k < COUNT; ++k) EACH_LANE(lane) sum[k][lane] += row[k] * x[in][lane];
+    constexpr int parts = COUNT < BLOCK / 2 ? 4 : 1;  // few sums would each wait for themselves
+    float sum[parts][COUNT][LANES];
+    UNROLLED for (int part = 0; part < parts; ++part) UNROLLED for (int k = 0; k < COUNT; ++k)
+        EACH_LANE(lane) sum[part][k][lane] = part ? 0.0f : weights[INPUTS * OUTPUTS + from + k];
+    for (int first = 0; first < INPUTS; first += parts)
+        UNROLLED for (int part = 0; part < parts; ++part) {
+            const int in = first + part;
+            const float* row = weights + in * OUTPUTS + from;
+            if (in < INPUTS)
+                UNROLLED for (int k = 0; k < COUNT; ++k) EACH_LANE(lane) sum[part][k][lane] += row[k] * x[in][lane];
+        }
+    UNROLLED for (int k = 0; k < COUNT; ++k) EACH_LANE(lane) {
+        float whole = sum[0][k][lane];
+        for (int part = 1; part < parts; ++part) whole += sum[part][k][lane];
+        y[from + k][lane] = whole;
     }
-    UNROLLED for (int k = 0; k < COUNT; ++k) EACH_LANE(lane) y[from + k][lane] = sum[k][lane];
 }
 
 // Weights [INPUTS, OUTPUTS], then the bias; returns what lies behind them.
@@ -27,8 +36,23 @@ INLINE const float* layer(const float* weights, const float (*x)[LANES], float (
     return weights + (INPUTS + 1) * OUTPUTS;
 }
 
+// 1 + e^-x; of four of them the product is still finite, and x over it is nothing beside what is added to it.
+INLINE float divisor(float x) { return 1 + inlined_expf(least(-x, 21.0f)); }
+
 INLINE void silu(float (*x)[LANES]) {
-    UNROLLED for (int k = 0; k < HIDDEN; ++k) EACH_LANE(lane) x[k][lane] = x[k][lane] / (1 + expf(-x[k][lane]));
+    constexpr int whole = HIDDEN / 4 * 4;
+    for (int k = 0; k < whole; k += 4)
+        EACH_LANE(lane) {
+            // A division takes as long as all the rest, and one is enough for four.
+            const float a = x[k][lane], b = x[k + 1][lane], c = x[k + 2][lane], d = x[k + 3][lane];
+            const float p = divisor(a), q = divisor(b), r = divisor(c), s = divisor(d), pq = p * q, rs = r * s;
+            const float all = 1 / (pq * rs), of_pq = all * rs, of_rs = all * pq;
+            x[k][lane] = a * of_pq * q;
+            x[k + 1][lane] = b * of_pq * p;
+            x[k + 2][lane] = c * of_rs * s;
+            x[k + 3][lane] = d * of_rs * r;
+        }
+    for (int k = whole; k < HIDDEN; ++k) EACH_LANE(lane) x[k][lane] /= divisor(x[k][lane]);
 }
 
 // Mean over the members of the rates of change that are added, for normalised inputs; packed as problem.py says.
