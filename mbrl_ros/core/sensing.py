@@ -108,6 +108,11 @@ class EstimatorSettings(Settings):
         "or spins",
     )
     use_accelerometer: bool = Field(default=False, description="whether accelerations are fused")
+    follow_sideways: bool = Field(
+        default=False,
+        description="whether the lateral velocity follows the accelerometer, where that is used, instead of the "
+        "model's tyres, which know nothing of a grip that is lost",
+    )
     discrepancy_time_s: PositiveFloat = Field(
         default=0.5, description="how long lateral velocity and yaw rate stay away from a kinematic model's values"
     )

@@ -24,6 +24,12 @@ from mbrl_ros.estimation.measurement import (
 from mbrl_ros.estimation.process import Process
 from mbrl_ros.models.parametric import ParametricModel
 
+_FELT_S = 0.05
+"""Longest that a lateral acceleration is taken to go on [s]."""
+
+_FELT_FROM_MPS = 3.0
+"""Slower than this the model is better: there it is kinematic, and an accelerometer's bias would move a car at rest."""
+
 _INITIAL_STD = {VY: 1.0, YAW_RATE: 1.0, STEERING_ANGLE: 0.3, ACCELERATION: 3.0}
 
 
@@ -37,6 +43,7 @@ class Belief:
         measured_s: stamp of the newest measurement fused.
         pose_s: stamp of the newest pose fix fused.
         rejected_since_s: for each part that its gate rejects, since when.
+        sideways: stamp [s] and value [m/s^2] of the last lateral acceleration, where that is followed.
     """
 
     stamp_s: float
@@ -44,6 +51,7 @@ class Belief:
     measured_s: float
     pose_s: float
     rejected_since_s: dict[str, float] = field(default_factory=dict)
+    sideways: tuple[float, float] = (-math.inf, 0.0)
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,8 @@ class Fusion:
             state, jacobian[: len(STATE), : len(STATE)] = self.process.predicted(
                 gaussian.mean[: len(STATE)], action, step_s
             )
+            if belief.stamp_s + step * step_s - belief.sideways[0] < _FELT_S and gaussian.mean[VX] > _FELT_FROM_MPS:
+                state[VY], jacobian[VY] = _pushed(gaussian.mean, belief.sideways[1], step_s)
             gaussian = propagated(gaussian, np.append(state, gaussian.mean[GYRO_BIAS]), jacobian, noise)
         return gaussian
 
@@ -116,11 +126,14 @@ class Fusion:
         refused = [f"{measurement.source}: impossible covariance"] if impossible else []
         rejected_since_s = dict(belief.rejected_since_s)
         distances: dict[str, float] = {}
-        used, rows = [], []
+        used, rows, sideways = [], [], belief.sideways
         for part in PARTS[measurement.source]:
             finite = [row for row in part.components if math.isfinite(innovation[row])]
             refused += [f"{part.name}: non-finite"] * (len(part.components) - len(finite))
             if not finite:
+                continue
+            if part.name == "lateral_acceleration" and self.settings.follow_sideways:
+                sideways = measurement.stamp_s, float(measurement.values[part.components[0]])
                 continue
             inputs = innovation[finite], jacobian[finite], noise[np.ix_(finite, finite)]
             distances[part.name] = squared_distance(gaussian, *inputs)
@@ -144,7 +157,7 @@ class Fusion:
         measured_s = stamp_s if used else belief.measured_s
         pose_s = stamp_s if used and measurement.source == "pose" else belief.pose_s
         outcome = Outcome(tuple(used), tuple(refused), distances)
-        return Belief(stamp_s, gaussian, measured_s, pose_s, rejected_since_s), outcome
+        return Belief(stamp_s, gaussian, measured_s, pose_s, rejected_since_s, sideways), outcome
 
     def _sliding(self, mean: np.ndarray) -> float:
         """Variance [(m/s)^2] of the wheels' speed for what driving and braking do to it beyond their linear slip."""
@@ -193,6 +206,14 @@ _DIRECT: dict[Source, np.ndarray] = {
     "steering": _rows([STEERING_ANGLE]),
     "gyro": _rows([YAW_RATE, GYRO_BIAS]),
 }
+
+
+def _pushed(mean: np.ndarray, sideways_mps2: float, step_s: float) -> tuple[float, np.ndarray]:
+    """Lateral velocity after a step under a measured lateral acceleration, and the derivative of that by the estimate:
+    ``vy' = ay - vx r``, whatever the tyres."""
+    slope = np.zeros(len(ESTIMATE))
+    slope[[VX, VY, YAW_RATE]] = -step_s * mean[YAW_RATE], 1.0, -step_s * mean[VX]
+    return float(mean[VY] + step_s * (sideways_mps2 - mean[VX] * mean[YAW_RATE])), slope
 
 
 def _doubted(gaussian: Gaussian, part: Part, innovation: np.ndarray) -> Gaussian:

@@ -127,3 +127,14 @@ def test_an_engine_that_spins_a_wheel_does_not_speed_up_the_estimate(vehicle):
     deceived, _ = drive(car.model_copy(update={"estimator": wheels}), *bend, model={"model": "multi_body"})
     assert rms(errors, VX) < 0.15
     assert rms(deceived, VX) > 1.5 * rms(errors, VX)
+
+
+def test_lateral_velocity_that_follows_the_accelerometer_is_right_where_the_tyres_know_nothing_of_lost_grip(vehicle):
+    car = vehicle("bmw_320i")
+    slippery = {"model": "multi_body", "friction_scale": 0.7}
+    bend = (lambda t: 0.08 * math.sin(1.2 * t)), (lambda t: 13.5 + 1.5 * math.sin(2 * t))
+    errors, _ = drive(car, *bend, duration_s=5.0, model=slippery)
+    tyres = car.estimator.model_copy(update={"follow_sideways": False})
+    believed, _ = drive(car.model_copy(update={"estimator": tyres}), *bend, duration_s=5.0, model=slippery)
+    assert rms(errors, VY) < 0.2
+    assert rms(believed, VY) > 3 * rms(errors, VY)
