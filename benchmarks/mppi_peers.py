@@ -104,7 +104,8 @@ def goal() -> GoalTask:
 
 def residual() -> LearnedModel:
     physics = build_for(vehicle(), "single_track", dt=DT_S)
-    config = Config(DT_S, "cg", Base("single_track", "acceleration", integrator="heun"), Network("mlp", hidden=64), GUARD)
+    corrected = Base("single_track", "acceleration", integrator="heun")  # as the recipes have it
+    config = Config(DT_S, "cg", corrected, Network("mlp", hidden=64), GUARD)
     base = build_base(config, physics.values())
     return LearnedModel(base, config, torch.zeros(7), torch.ones(7)).double()
 

@@ -12,9 +12,7 @@ from mbrl_ros.evaluation.closed_loop import measurements
 from mbrl_ros.simulation import Simulator
 
 
-def drive(
-    vehicle, steer, speed, duration_s=7.0, kind="single_track", keep=lambda reading: True, seed=1, model=None
-):
+def drive(vehicle, steer, speed, duration_s=7.0, kind="single_track", keep=lambda reading: True, seed=1, model=None):
     """Errors of the estimate at 50 Hz [N, 9] after two seconds, the time of each, and the estimator."""
     car = vehicle if model is None else vehicle.model_copy(update={"plant": vehicle.plant.model_copy(update=model)})
     simulator, estimator = Simulator(car, seed=seed), StateEstimator.for_vehicle(vehicle, kind)
