@@ -57,6 +57,7 @@ class KernelProblem:
             raise UnfitError(reason)
         assert isinstance(base, ParametricModel) and isinstance(task, RacingTask)  # noqa: S101  # as was just found
         self.model, self.task = model, task
+        self._tensors = [*_tensors(model), *_tensors(task)]
         self.learned = own if isinstance(own, LearnedModel) else None
         self._base = base
         self.horizon = len(shapes[0].basis)
@@ -103,8 +104,7 @@ class KernelProblem:
 
     def versions(self) -> tuple[int, ...]:
         """Changes whenever a parameter, weight, limit or table is written to."""
-        tensors = [*_tensors(self.model), *_tensors(self.task)]
-        return tuple(tensor._version for tensor in tensors)
+        return tuple(tensor._version for tensor in self._tensors)
 
     def _definitions(self) -> dict[str, object]:
         config = self._base.config
