@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.delay import delayed
 from mbrl_ros.core.errors import DataError
-from mbrl_ros.core.layout import STATE, VX, VY, YAW_RATE, X, Y
+from mbrl_ros.core.layout import STATE, VX, VY, YAW, YAW_RATE, X, Y
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.learning.recipe import NetworkSettings, TrainingSettings
 from mbrl_ros.models.identification.agreement import compare_with_pose
@@ -136,9 +137,13 @@ def usual_speed(drives: Sequence[Drive]) -> float:
 
 
 def guard_for(driving: Driving, dt: float, settings: NetworkSettings) -> Guard:
-    """Limits with headroom over what was driven."""
-    states = driving.states.numpy()
-    span = max(1, min(round(_SPAN_S / dt), states.shape[1] - 1))
+    """Limits with headroom over what was driven; a yaw rate that is not recorded is taken from the heading."""
+    states = driving.states.clone().numpy()
+    span = max(1, min(round(_SPAN_S / dt), (states.shape[1] - 1) // 2))
+    if not bool(driving.observed[:, YAW_RATE].any()):
+        turned = wrap_angle(driving.states[:, span:, YAW] - driving.states[:, :-span, YAW]).numpy()
+        states = states[:, span:]
+        states[..., YAW_RATE] = turned / (span * dt)
     rates = np.abs(states[:, span:, VX : YAW_RATE + 1] - states[:, :-span, VX : YAW_RATE + 1]) / (span * dt)
     most = np.percentile(rates.reshape(-1, 3), 99.5, axis=0)
     vx, vy, yaw_rate = (np.abs(states[..., column]) for column in (VX, VY, YAW_RATE))
