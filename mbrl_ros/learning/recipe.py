@@ -63,7 +63,7 @@ class TrainingSettings(Settings):
     batch: PositiveInt = Field(default=64, description="predictions per step of the optimiser")
     learning_rate: PositiveFloat = Field(default=2e-3, description="at the beginning; it falls to zero along a cosine")
     in_proportion: bool = Field(
-        default=False, description="the last layer learns in proportion to what the base lacks, not to its limits"
+        default=False, description="the last layer learns at a pace between what the base lacks and its limits"
     )
     weight_decay: NonNegativeFloat = Field(default=1e-2, description="decoupled (AdamW)")
     bfloat16: bool = Field(

@@ -144,7 +144,7 @@ class Trainer:
         )
         last = [f"head.layers.{len(model.head.layers) - 1}.{part}" for part in ("weight", "bias")]
         self._outputs = [self._trained[name] for name in last]
-        self._pace = objective.usual if settings.in_proportion else torch.ones(())
+        self._pace = objective.usual.sqrt() if settings.in_proportion else torch.ones(())
         self._bfloat16 = settings.bfloat16 and torch.cpu._is_avx512_bf16_supported()
         self._generator = torch.Generator().manual_seed(settings.seed)
         members = len(objective.examples.held_out)
@@ -244,10 +244,12 @@ class Trainer:
         return float(total.mean())
 
     def _take_step(self) -> None:
-        """A step of the optimiser, the last layer's in proportion to what is to be put out.
+        """A step of the optimiser, the last layer's in proportion to the root of what is usually to be put out.
 
         The optimiser moves every weight by about the learning rate, whatever the gradient. Where physics lacks a
         hundredth of what the outputs can do, that is a hundred times too far, and no training gets it below physics.
+        The root is half the way, in orders of magnitude, from what is usual to what is possible: small errors are
+        met, and the rare large ones are reached within a training.
         """
         before = [p.detach().clone() for p in self._outputs]
         self._optimiser.step()

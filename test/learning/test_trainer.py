@@ -52,7 +52,7 @@ def run(model, folder, count=8, better=True, **changes):
     return toy
 
 
-@pytest.mark.parametrize(("in_proportion", "reach"), [(True, RATE * USUAL), (False, torch.full((3,), RATE))])
+@pytest.mark.parametrize(("in_proportion", "reach"), [(True, RATE * USUAL.sqrt()), (False, torch.full((3,), RATE))])
 def test_the_last_layer_moves_as_far_as_is_usual_or_all_alike(model, tmp_path, in_proportion, reach):
     run(model, tmp_path, in_proportion=in_proportion)  # Adam's first step is the learning rate
     torch.testing.assert_close(model.head.layers[-1].bias[0, 0], reach, rtol=1e-3, atol=0)

@@ -83,8 +83,9 @@ class LearnedModel(torch.nn.Module):
         self.cell: RecurrentCell | None = None
         widths = (seen, *[network.hidden] * network.layers)
         if network.kind != "mlp":
-            self.encoder = RecurrentCell(network.kind, network.members, seen + len(SURPRISES), network.hidden)
-            self.cell = RecurrentCell(network.kind, network.members, seen, network.hidden)
+            span = round(network.history_s / self.dt)
+            self.encoder = RecurrentCell(network.kind, network.members, seen + len(SURPRISES), network.hidden, span)
+            self.cell = RecurrentCell(network.kind, network.members, seen, network.hidden, span)
             widths = (network.hidden,)
         outputs = len(OUTPUTS) * (2 if network.probabilistic else 1)
         self.head = Perceptron(network.members, (*widths, outputs), zero=True)

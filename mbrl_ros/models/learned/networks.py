@@ -61,14 +61,18 @@ class Perceptron(torch.nn.Module):
 class RecurrentCell(torch.nn.Module):
     """One step of a GRU (Cho et al. 2014) or an LSTM (Hochreiter and Schmidhuber 1997).
 
+    Its entries begin with forgetting within two to ``span`` steps, at random (chrono initialisation, Tallec and
+    Ollivier 2018). Gates that begin half open forget within two steps, be these of 0.04 s or of 0.01 s.
+
     Args:
         kind: which.
         members: M.
         inputs: size of the input.
         hidden: size of the output h.
+        span: steps that are to be remembered.
     """
 
-    def __init__(self, kind: Cell, members: int, inputs: int, hidden: int) -> None:
+    def __init__(self, kind: Cell, members: int, inputs: int, hidden: int, span: int) -> None:
         super().__init__()
         self.kind = kind
         self.hidden = hidden
@@ -77,6 +81,14 @@ class RecurrentCell(torch.nn.Module):
         gates = 3 if kind == "gru" else 4
         self.from_input = MemberLinear(members, inputs, gates * hidden)
         self.from_output = MemberLinear(members, hidden, gates * hidden)
+        keep, store = slice(hidden, 2 * hidden), slice(0, hidden)
+        times = torch.empty(members, 1, hidden).uniform_(1.0, max(1.0, span - 1.0)).log()
+        with torch.no_grad():
+            self.from_input.bias[..., keep] = times
+            self.from_output.bias[..., keep] = 0.0
+            if kind == "lstm":
+                self.from_input.bias[..., store] = -times
+                self.from_output.bias[..., store] = 0.0
 
     def forward(self, x: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         """Memory [M, memory, N] after the input [M, inputs, N]; its first ``hidden`` entries are the output."""

@@ -20,7 +20,7 @@ def test_members_share_nothing():
 @pytest.mark.parametrize(("kind", "cell"), [("gru", torch.nn.GRUCell), ("lstm", torch.nn.LSTMCell)])
 def test_cells_are_torchs(kind, cell):
     torch.manual_seed(0)
-    ours, theirs = RecurrentCell(kind, 2, 4, 6), cell(4, 6)
+    ours, theirs = RecurrentCell(kind, 2, 4, 6, span=10), cell(4, 6)
     with torch.no_grad():
         for layer, weight, bias in (
             (ours.from_input, theirs.weight_ih, theirs.bias_ih),
@@ -33,6 +33,23 @@ def test_cells_are_torchs(kind, cell):
     memory = h if kind == "gru" else torch.cat([h, c], dim=-1)
     found = ours(x.T.expand(2, -1, -1), memory.T.expand(2, -1, -1))
     torch.testing.assert_close(found[1], expected.T)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_what_is_remembered_fades_within_the_span(kind):
+    """Without input and feedback a memory decays by a factor 1 - 1/T a step, T being from 2 steps to the span."""
+    torch.manual_seed(0)
+    cell = RecurrentCell(kind, 2, 4, 400, span=50)
+    with torch.no_grad():
+        cell.from_input.weight.zero_()
+        cell.from_output.weight.zero_()
+        for layer in (cell.from_input, cell.from_output):  # what is written anew is zero
+            layer.bias[..., 800:1200] = 0.0
+        memory = torch.ones(2, cell.memory, 1)
+        steps = 1 / (1 - cell(torch.zeros(2, 4, 1), memory)[:, -400:, 0])  # of an LSTM the cell's own state
+    assert float(steps.min()) >= 2.0
+    assert float(steps.max()) <= 50.0
+    assert float(steps.mean()) == pytest.approx(26.0, abs=2.0)  # evenly between
 
 
 def test_a_layer_may_begin_with_zero():
