@@ -15,6 +15,7 @@ import numpy as np
 from mbrl_ros.bringup.watched import watched_planner
 from mbrl_ros.core.files import write_whole
 from mbrl_ros.core.layout import VX, X, Y
+from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
@@ -32,10 +33,21 @@ from mbrl_ros.simulation.simulator import Simulator
 FIRST_SHARE = 0.6
 """Of the planner's own acceleration limit: what a drive may ask of the tyres before any trust is earned."""
 
-TRUST = TrustSettings(cautious_novelty=math.inf, nominal_novelty=math.inf)
-"""Every round drives harder than the model has seen, on purpose and by a bounded step: that is novel, and no reason to
-slow down, which learned models alone would do. What they miss, and what their members disagree on, still is."""
+OUT_LAP = 0.85
+"""Share of its limit that the first lap of a drive asks for, which begins at rest and is no fast one anyway: grip that
+was lost since the last drive shows before all of it is needed."""
 
+LOST_SLIP = 0.85
+"""Slip angle of the body beside the predicted one from which on grip was lost, as a multiple of the angle at which
+linear tyres would give all their force."""
+
+LOST_FOR_S = 0.1
+"""For how long, or for how long predictions fail, for the car to become cautious: slides grow within a second."""
+
+CALM_S = 120.0
+"""How long nothing may speak against a distrusted model [s]: a road that lost its grip stays so for a while."""
+
+_JUDGED_HZ = 10.0  # often enough to see a slide while it can be caught
 _CHECK_S = 0.5  # simulated time between looks at whether the car is lost
 _LOST = 2.0  # half widths of the track from its centre line
 _STALL_S, _NOWHERE_M = 10.0, 1.0  # a car that came no further in so long is lost, too
@@ -78,6 +90,24 @@ class Course:
         return self.planner.task.boundary_margin * self.vehicle.width_m
 
 
+def trust_for(vehicle: Vehicle) -> TrustSettings:
+    """When a model is distrusted on a course.
+
+    Every round drives harder than the model has seen, on purpose and by a bounded step: that is novel, and no reason to
+    slow down, which learned models alone would do. What they miss, and what their members disagree on, still is; and
+    that the car slides where its model does not, which is seen before the path is wrong.
+    """
+    tyre = vehicle.parameters
+    slip_rad = LOST_SLIP * tyre["friction_rear"] / tyre["stiffness_rear"] if "stiffness_rear" in tyre else None
+    return TrustSettings(
+        cautious_novelty=math.inf,
+        nominal_novelty=math.inf,
+        cautious_slip_rad=slip_rad,
+        cautious_dwell_s=LOST_FOR_S,
+        recovery_dwell_s=CALM_S,
+    )
+
+
 def drive(
     course: Course, model: LoadedModel, limit_mps2: float, friction: float, bag: Path, number: int
 ) -> dict[str, Any]:
@@ -92,7 +122,9 @@ def drive(
     seed = 1000 * course.seed + number
     task = course.planner.task.model_copy(update={"acceleration_limit_mps2": limit_mps2})
     settings = course.planner.model_copy(update={"task": task})
-    planner, watch = watched_planner(settings, model, course.vehicle, course.track, seed, TRUST)
+    planner, watch = watched_planner(
+        settings, model, course.vehicle, course.track, seed, trust_for(course.vehicle), _JUDGED_HZ
+    )
     simulator = Simulator(course.vehicle, seed=seed, start_s=_START_S)
     simulator.set_friction_scale(friction * course.vehicle.plant.friction_scale)
     estimator = StateEstimator.for_vehicle(course.vehicle)
@@ -100,7 +132,7 @@ def drive(
         loop = ClosedLoop(
             course.vehicle, course.track, simulator, estimator, planner, settings.loop, DriveRecorder(writer), watch
         )
-        log = _run(loop, watch, course)
+        log = _run(loop, watch, course, settings.task)
     states = np.stack([state for _, state in log.truth])
     summary = log.summary()
     figures = {
@@ -134,13 +166,17 @@ def stalled(log: DriveLog) -> bool:
     return all(math.dist(earlier[[X, Y]], state[[X, Y]]) < _NOWHERE_M for _, earlier in lately)
 
 
-def _run(loop: ClosedLoop, watch: Watch, course: Course) -> DriveLog:
+def _run(loop: ClosedLoop, watch: Watch, course: Course, asked: RacingSettings) -> DriveLog:
     """Until the laps are done, the time is up, or the car is lost: further from the track than any lap brings it,
     standing across it after a spin, or stopped for distrust."""
+    task = loop.planner.task
+    if not isinstance(task, RacingTask):
+        raise TypeError(f"{type(task).__name__} races on no course")
+    task.configure(asked.model_copy(update={"acceleration_limit_mps2": OUT_LAP * asked.acceleration_limit_mps2}))
     sections = course.track.at(course.track.samples)
     widest = float(np.maximum(sections.width_left, sections.width_right).max())
     for _ in range(round(course.laps * _TIMEOUT_S_PER_LAP / _CHECK_S)):
-        log = loop.run(course.laps, _CHECK_S)
+        log = loop.run(course.laps, _CHECK_S, on_lap=lambda lap: task.configure(asked))
         if len(log.laps) >= course.laps or abs(log.lateral_m) > _LOST * widest or watch.fault or stalled(log):
             break
     return log

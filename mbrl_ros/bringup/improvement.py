@@ -18,16 +18,18 @@ from mbrl_ros.bringup.course import Course, drive
 from mbrl_ros.bringup.newcomer import HELD_OUT, HORIZON_S, errors_of, proven, read_for, recipe_for, trained
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.files import write_whole
+from mbrl_ros.core.layout import ACCELERATION, VX, YAW_RATE
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.data.doctor import examine
 from mbrl_ros.evaluation.comparison import compare
 from mbrl_ros.evaluation.fitting import training_bag, training_parts
+from mbrl_ros.evaluation.splits import folds
 from mbrl_ros.learning.adaptation import AdaptationSettings, adapt
 from mbrl_ros.learning.training import Progress
 from mbrl_ros.models import passport
 from mbrl_ros.models.passport import LoadedModel
 
-RULES = 2
+RULES = 3
 """Version of how drives follow each other and what is kept of them: a folder that was begun by another is refused."""
 
 LARGEST_STEP = 1.4
@@ -113,14 +115,17 @@ class Round:
         return min(self.lap_times_s, default=math.nan)
 
 
-def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clearance_m: float, exits: int) -> float:
+def earned_limit(
+    limit_mps2: float, errors_m: np.ndarray, margin_m: float, clearance_m: float, exits: int, held_mps2: float = 0.0
+) -> float:
     """The acceleration limit [m/s^2] that a model may be driven with next; one rule for every kind of model.
 
     Nine of ten predictions of a second shall end within half the margin that the planner keeps from the edges. Far from
     the limit of grip a model misses a share of the acceleration that is asked for, and the position's error grows in
     proportion to it; the limit follows by the square root of what is left, and by `LARGEST_STEP` at most. Where too
     much is missed, the limit of grip is near, and errors grow with the fourth to tenth power of what is asked for; the
-    limit goes back by the fourth root, so that it settles instead of falling far below.
+    limit goes back by the fourth root, and no further than half way to the hardest drive that held, so that it settles
+    instead of falling far below.
     Near the limit of grip predictions say too little: errors grow much faster than what is asked for, and a plan that
     asks for all of it has nothing left to correct with. There the driving speaks: the more of the margin a car used,
     the smaller its next step, down to none at `NO_CLEARER`, and who left the track goes back to `AFTER_EXIT` of the
@@ -132,6 +137,7 @@ def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clear
         margin_m: the distance that the planner keeps from the edges [m].
         clearance_m: least distance from an edge on the drive before [m].
         exits: of the drive before.
+        held_mps2: largest limit on as much grip after which no less was earned; 0 where there is none.
     """
     errors_m = np.nan_to_num(errors_m, nan=np.inf, posinf=np.inf)
     worst_m = max(float(np.quantile(errors_m, 0.9, method="higher")), 1e-6)
@@ -139,7 +145,17 @@ def earned_limit(limit_mps2: float, errors_m: np.ndarray, margin_m: float, clear
     predicted = float(np.clip(spare ** (0.5 if spare > 1 else 0.25), 1 / LARGEST_STEP, LARGEST_STEP))
     kept = float(np.clip((clearance_m / margin_m - NO_CLEARER) / (1 - NO_CLEARER), 0.0, 1.0))
     driven = AFTER_EXIT if exits else 1 + kept * (LARGEST_STEP - 1)
+    if predicted < 1 and held_mps2 < limit_mps2:
+        predicted = max(predicted, math.sqrt(held_mps2 / limit_mps2))
     return limit_mps2 * min(predicted, driven)
+
+
+def asked_mps2(newest: Drive) -> float:
+    """Largest acceleration [m/s^2] in the held-out part of a drive, but for one row in a hundred: a car that was slowed
+    by distrust there earns nothing for what it was not asked."""
+    (begin_s, end_s), *_ = folds([newest], HELD_OUT)[0].held_out
+    state = np.concatenate([segment.state for segment in newest.between(begin_s, end_s).segments])
+    return float(np.quantile(np.hypot(state[:, VX] * state[:, YAW_RATE], state[:, ACCELERATION]), 0.99))
 
 
 def stages(rounds: int, recoveries: int) -> tuple[Stage, ...]:
@@ -172,13 +188,15 @@ class Improvement:
             MbrlError: a model cannot be trained or driven with.
         """
         model, limit = self._nominal, self.course.first_limit_mps2
-        friction = 1.0
+        friction, held = 1.0, 0.0
         for number, stage in enumerate(plan):
-            friction = self.course.drop if stage == "adapt" else friction
+            if stage == "adapt" and friction != self.course.drop:
+                friction, held = self.course.drop, 0.0
             done = self._read(number)
             if done is None:
-                done = self._round(number, stage, model, limit, friction, tell)
+                done = self._round(number, stage, model, limit, friction, held, tell)
             yield done
+            held = max(held, done.limit_mps2) if done.next_limit_mps2 >= done.limit_mps2 else held
             model, limit = self._model_after(done, model), done.next_limit_mps2
 
     def bag(self, number: int) -> Path:
@@ -186,7 +204,14 @@ class Improvement:
         return (self.folder if number else self.course.folder / "first") / f"drive_{number}"
 
     def _round(
-        self, number: int, stage: Stage, model: LoadedModel, limit: float, friction: float, tell: Callable[[str], None]
+        self,
+        number: int,
+        stage: Stage,
+        model: LoadedModel,
+        limit: float,
+        friction: float,
+        held: float,
+        tell: Callable[[str], None],
     ) -> Round:
         tell(f"driving at {limit:.1f} m/s² with {model.passport.kind}")
         figures = drive(self.course, model, limit, friction, self.bag(number), number)
@@ -213,7 +238,7 @@ class Improvement:
                 self._require_healthy(number)
                 tell("training" if stage == "learn" else "adapting")
                 newcomer = self._trained(number) if stage == "learn" else self._adapted(number, model)
-                done = self._proven(done, model, newcomer, newest)
+                done = self._proven(done, model, newcomer, newest, held)
             except DataError as error:  # a car that is lost has driven too little to learn from, or lost its estimate
                 done = replace(done, swap=f"no newcomer: {error}")
         if len(done.lap_times_s) < self.course.laps:  # lost: trust is earned anew
@@ -221,10 +246,11 @@ class Improvement:
         write_whole(self.folder / f"round_{number}.json", json.dumps(asdict(done), indent=2) + "\n")
         return done
 
-    def _proven(self, done: Round, model: LoadedModel, newcomer: LoadedModel, newest: Drive) -> Round:
+    def _proven(self, done: Round, model: LoadedModel, newcomer: LoadedModel, newest: Drive, held_mps2: float) -> Round:
         """With the newcomer, or with the model in force where that predicts the newest held-out driving better."""
         proof = proven(model, newcomer, newest)
-        limit = earned_limit(done.limit_mps2, proof.errors_m, self.course.margin_m, done.clearance_m, done.exits)
+        asked = min(done.limit_mps2, asked_mps2(newest))
+        limit = earned_limit(asked, proof.errors_m, self.course.margin_m, done.clearance_m, done.exits, held_mps2)
         return replace(done, next_limit_mps2=limit, accepted=proof.accepted, swap=proof.words)
 
     def _trained(self, number: int) -> LoadedModel:

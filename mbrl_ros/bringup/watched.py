@@ -5,6 +5,7 @@ from __future__ import annotations
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.trust import TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
+from mbrl_ros.evaluation.judge import EVIDENCE_RATE_HZ
 from mbrl_ros.evaluation.watch import Watch
 from mbrl_ros.models import passport
 from mbrl_ros.models.passport import LoadedModel
@@ -20,8 +21,10 @@ def watched_planner(
     track: Track,
     seed: int,
     trust: TrustSettings | None = None,
+    rate_hz: float = EVIDENCE_RATE_HZ,
 ) -> tuple[Planner, Watch]:
-    """The planner that ``settings`` name on ``loaded``, warm, and a watch that falls back on nominal physics.
+    """The planner that ``settings`` name on ``loaded``, warm, and a watch that judges the model
+    ``rate_hz`` times a second and falls back on nominal physics.
 
     Raises:
         ModelError: see `planning.racing.racing_planner`.
@@ -32,4 +35,6 @@ def watched_planner(
         planner.warm_up()
         return planner
 
-    return warm(loaded), Watch(loaded, vehicle.limits.speed_mps, lambda: warm(passport.nominal(vehicle)), trust)
+    return warm(loaded), Watch(
+        loaded, vehicle.limits.speed_mps, lambda: warm(passport.nominal(vehicle)), trust, rate_hz
+    )

@@ -28,17 +28,19 @@ class TrustLevel(IntEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known against the model in force, all without unit.
+    """What is known against the model in force, without unit but for the slip.
 
     Args:
         novelty: of states and actions of late, as a share of what held-out driving had; 0 where a model cannot say.
         disagreement: of the members' predictions, as a share of the held-out error; 0 where there is one member.
         residual: live error, as a multiple of the held-out error; NaN where one of the two is not known.
+        slip_rad: how much the body slips beside what was predicted, of late, as an angle.
     """
 
     novelty: float = 0.0
     disagreement: float = 0.0
     residual: float = math.nan
+    slip_rad: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -58,6 +60,12 @@ class TrustSettings(Settings):
     cautious_residual: PositiveFloat = Field(default=4.0, description="residual beyond which to be cautious")
     nominal_residual: PositiveFloat = Field(default=6.0, description="residual beyond which the nominal model plans")
     stop_residual: PositiveFloat = Field(default=10.0, description="residual beyond which the car stops")
+    cautious_slip_rad: PositiveFloat | None = Field(
+        default=None,
+        le=1.5,
+        description="slip angle of the body beside the predicted one beyond which to be cautious; empty: none. A slide "
+        "on lost grip is seen so before the path is wrong; tyres that find their grip at 0.05 rad bear 0.07",
+    )
     cautious_dwell_s: PositiveFloat = Field(default=0.5, le=60.0, description="how long doubt lasts to be cautious")
     nominal_dwell_s: PositiveFloat = Field(
         default=1.0, le=60.0, description="how long doubt lasts for the nominal model"
@@ -90,10 +98,11 @@ class TrustSettings(Settings):
     def thresholds(self, level: TrustLevel) -> Evidence:
         """Beyond any of these ``level`` is called for. Only predictions that fail call for a stop."""
         if level is TrustLevel.CAUTIOUS:
-            return Evidence(self.cautious_novelty, self.cautious_disagreement, self.cautious_residual)
+            slip_rad = math.inf if self.cautious_slip_rad is None else self.cautious_slip_rad
+            return Evidence(self.cautious_novelty, self.cautious_disagreement, self.cautious_residual, slip_rad)
         if level is TrustLevel.NOMINAL:
-            return Evidence(self.nominal_novelty, self.nominal_disagreement, self.nominal_residual)
-        return Evidence(math.inf, math.inf, self.stop_residual)
+            return Evidence(self.nominal_novelty, self.nominal_disagreement, self.nominal_residual, math.inf)
+        return Evidence(math.inf, math.inf, self.stop_residual, math.inf)
 
     def dwell_s(self, level: TrustLevel) -> float:
         """How long evidence must call for ``level``."""

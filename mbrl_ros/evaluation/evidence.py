@@ -7,7 +7,8 @@ import math
 import numpy as np
 import torch
 
-from mbrl_ros.core.layout import STATE, VX
+from mbrl_ros.core.angles import wrap_angle
+from mbrl_ros.core.layout import STATE, VX, VY
 from mbrl_ros.core.trust import Evidence
 from mbrl_ros.evaluation.driven import Driven, Window
 from mbrl_ros.evaluation.live import errors_of
@@ -26,6 +27,8 @@ SMALLEST_SHARE = 0.05
 """Errors below this share of the way driven count as none: planners see the car again long before its end."""
 
 _EVERY_S = 0.1  # spacing of the starts
+_LATENCY_S = 0.05  # the newest of them ends no longer ago: slides grow within a second
+_SLIPS_FROM_MPS = 3.0  # slower, a slip angle means little
 _SHORTEST_S = 0.2  # held-out errors over shorter horizons say more of the sensors than of the model
 
 
@@ -55,7 +58,8 @@ def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) ->
     if held_out is None:
         return Evidence()
     horizon_s, held_out_m = held_out
-    starts_s = driven.starts(loaded.model, horizon_s, RECENT_S, _EVERY_S)
+    spacing = round(_EVERY_S / _LATENCY_S)
+    starts_s = driven.starts(loaded.model, horizon_s, RECENT_S, _LATENCY_S)[::-spacing][::-1]
     starts_s = starts_s[starts_s >= since_s]
     if not len(starts_s):
         return Evidence()
@@ -72,9 +76,20 @@ def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) ->
             novelty = _novelty(model, loaded.passport, driven, window)
         else:
             predicted = rollout(model, window.begin, window.applied)[..., : len(STATE)]
-    live = errors_of(driven, starts_s, predicted.double().numpy(), model.dt, (horizon_s,))
-    figures = novelty, disagreement, float(live.position_m[0]) / error_m
+    states = predicted.double().numpy()
+    live = errors_of(driven, starts_s, states, model.dt, (horizon_s,))
+    slip_rad = _slip_missed(driven, starts_s[-1] + (states.shape[1] - 1) * model.dt, states[-1, -1])
+    figures = novelty, disagreement, float(live.position_m[0]) / error_m, slip_rad
     return Evidence(*(math.inf if math.isnan(figure) else figure for figure in figures))
+
+
+def _slip_missed(driven: Driven, end_s: float, predicted: np.ndarray) -> float:
+    """Difference [rad] of the body's slip angle from that ``predicted`` [8] for ``end_s``; 0 where the car is slow."""
+    happened = driven.at(np.array([end_s]))[0]
+    if happened[VX] < _SLIPS_FROM_MPS:
+        return 0.0
+    angle, expected = (math.atan2(state[VY], state[VX]) for state in (happened, predicted))
+    return abs(wrap_angle(angle - expected))
 
 
 def _novelty(model: LearnedModel, passport: Passport, driven: Driven, window: Window) -> float:

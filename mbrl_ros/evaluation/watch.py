@@ -1,4 +1,4 @@
-"""A model that is watched while it drives on simulated time: judged as beside the dynamics server, and as often."""
+"""A model that is watched while it drives on simulated time: judged as beside the dynamics server."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Watch:
         top_speed_mps: of the vehicle.
         nominal: makes the planner for where the model is not trusted; simulated time waits for it.
         settings: thresholds and times of distrust.
+        rate_hz: how often the model is judged.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class Watch:
         top_speed_mps: float,
         nominal: Callable[[], Planner],
         settings: TrustSettings | None = None,
+        rate_hz: float = EVIDENCE_RATE_HZ,
     ) -> None:
         self._loaded, self._make_nominal = loaded, nominal
         self._judge = Judge(loaded.id, settings or TrustSettings(), top_speed_mps)
+        self._rate_hz = rate_hz
         self._driven = Driven(RECENT_S + KEPT_BESIDES_S)
         self._states_seen, self._judged_at = 0, -1
         self.levels: list[TrustLevel] = []
@@ -77,7 +80,7 @@ class Watch:
         if self._states_seen % STATES_PER_KEPT:
             return
         self._driven.observe(stamp_s, state)
-        if (period := int(stamp_s * EVIDENCE_RATE_HZ)) != self._judged_at:
+        if (period := int(stamp_s * self._rate_hz)) != self._judged_at:
             self._judged_at = period
             with suppress(Exception):  # counted, and a stop where it lasts, as beside the dynamics server
                 self._judge.judge(self._loaded, self._driven)

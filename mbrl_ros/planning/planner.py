@@ -69,6 +69,8 @@ class Planner(Protocol):
 
     kind: str
     """What `planning.settings` knows it by, e.g. "mppi"."""
+    task: Task
+    """What it is rewarded for."""
 
     @property
     def backend(self) -> str:

@@ -10,12 +10,14 @@ import torch
 from typer.testing import CliRunner
 
 from mbrl_ros.bringup import improvement
-from mbrl_ros.bringup.course import Course, clearance_m, stalled
+from mbrl_ros.bringup.course import Course, clearance_m, stalled, trust_for
 from mbrl_ros.bringup.graph import config_file
-from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, RULES, earned_limit, stages
+from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, RULES, asked_mps2, earned_limit, stages
 from mbrl_ros.cli.main import app
 from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import DataError
+from mbrl_ros.core.layout import ACCELERATION, ACTIONS, VX, YAW_RATE
+from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import messages
@@ -144,6 +146,24 @@ def test_a_limit_is_earned_by_what_is_predicted():
         assert earned([0.1] * 5 + [unknown] * 5) == pytest.approx(5.0 / LARGEST_STEP)
 
 
+def test_what_was_too_much_goes_back_half_way_to_what_held_at_most():
+    bad = np.full(50, 8 * 0.125)
+    assert earned_limit(6.0, bad, 0.25, 0.25, 0) == pytest.approx(6.0 / LARGEST_STEP)
+    assert earned_limit(6.0, bad, 0.25, 0.25, 0, held_mps2=5.0) == pytest.approx(np.sqrt(6.0 * 5.0))
+    assert earned_limit(6.0, bad, 0.25, 0.25, 0, held_mps2=6.0) == pytest.approx(6.0 / LARGEST_STEP)  # it held no more
+    assert earned_limit(6.0, bad, 0.25, 0.25, 1, held_mps2=5.0) == pytest.approx(6.0 * AFTER_EXIT)
+
+
+def test_nothing_is_earned_for_what_was_not_asked():
+    count = 1000
+    state = np.zeros((count, 8))
+    state[:, VX], state[:, YAW_RATE] = 10.0, 0.7
+    state[670:, YAW_RATE] = 0.3  # the car was slowed in the held-out third
+    state[670:, ACCELERATION] = -4.0
+    segment = Segment(0.06 * np.arange(count), state, np.zeros((count, 2)), ACTIONS["acceleration"])
+    assert asked_mps2(Drive((segment,), 0.06, "cg", "made")) == pytest.approx(5.0)
+
+
 def test_who_came_near_an_edge_may_not_drive_harder():
     margin = 0.25
     good, bad = np.full(50, 0.1 * margin), np.full(50, 4.0 * margin)
@@ -188,6 +208,12 @@ def test_a_car_whose_lap_takes_as_long_as_a_stall_stands_nowhere():
         state[:2] = track.to_xy(step % 100 / 100 * track.length_m, 0.0)
         log.add_truth(0.1 * step, state)
         assert not stalled(log)
+
+
+def test_a_slide_is_one_where_tyres_are_past_their_linear_force_and_no_car_without_tyres_has_any():
+    vehicle = read_settings(config_file("vehicles", "bmw_320i", ".yaml"), Vehicle)
+    assert trust_for(vehicle).cautious_slip_rad == pytest.approx(0.0407, abs=1e-3)
+    assert trust_for(vehicle.model_copy(update={"parameters": {}})).cautious_slip_rad is None
 
 
 def test_no_round_begins_after_the_time_is_over_and_the_rest_follows_later(tmp_path, scripted_drives):

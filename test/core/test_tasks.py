@@ -289,6 +289,19 @@ def test_a_speed_cap_is_one_more_limit_until_it_is_lifted():
     assert rates(task, at(vx=3.0))["speed"] == before
 
 
+def test_tyres_are_asked_for_less_while_the_speed_is_capped():
+    settings = RACING.model_copy(update={"capped_share": 0.5})
+    task = RacingTask(straight(), VEHICLE, settings, dt=DT)
+    hard = at(vx=3.0, yaw_rate=0.75 * settings.acceleration_limit_mps2 / 3.0)
+    assert rates(task, hard)["slip"] > -0.1
+    task.cap_speed(4.0)
+    assert rates(task, hard)["slip"] == pytest.approx(-settings.slip_weight * 0.25, rel=0.1)
+    task.configure(settings.model_copy(update={"slip_weight": 2 * settings.slip_weight}))  # the cap stays
+    assert rates(task, hard)["slip"] == pytest.approx(-settings.slip_weight * 0.5, rel=0.1)
+    task.cap_speed(math.inf)
+    assert rates(task, hard)["slip"] > -0.1
+
+
 def test_an_approach_profile_slows_the_car_before_a_corner(track):
     settings = RACING.model_copy(update={"approach_acceleration_mps2": 4.0})
     task = RacingTask(track, VEHICLE, settings, dt=DT)

@@ -41,12 +41,12 @@ class Circle:
         self.resets += 1
 
 
-def car(**settings):
+def car(rate_hz=3.0, **settings):
     """The car on the demo track with a tyre model that is right for full grip, and its watch."""
     score = Score(bag="made", horizon_s=1.0, ade_m=0.05, fde_m=0.1, starts=9)
     model = passport.in_memory(build_for(VEHICLE, "single_track", dt=DT), Provenance(scores=(score,)))
     nominal = Circle()
-    watch = Watch(model, VEHICLE.limits.speed_mps, lambda: nominal, TrustSettings(**settings))
+    watch = Watch(model, VEHICLE.limits.speed_mps, lambda: nominal, TrustSettings(**settings), rate_hz)
     track = Track.from_csv(config_file("tracks", "demo", ".csv"))
     estimator, settings = StateEstimator.for_vehicle(VEHICLE), LoopSettings()
     loop = ClosedLoop(VEHICLE, track, Simulator(VEHICLE), estimator, Circle(), settings, watch=watch)
@@ -83,6 +83,20 @@ def test_grip_that_drops_in_mid_drive_slows_the_car_and_trust_comes_back_with_it
     assert loop.watch.standing.level is TrustLevel.TRUSTED
     assert fastest(loop, 0.2) > 4.5
     assert nominal.plans == 0
+
+
+def test_a_slide_is_seen_before_the_path_is_wrong():
+    found = {}
+    for name, settings in (("residual", {}), ("slip", {"cautious_slip_rad": 0.06, "cautious_dwell_s": 0.1})):
+        loop, _ = car(10.0, nominal_residual=50.0, stop_residual=100.0, **settings)
+        loop.run(laps=99, timeout_s=4.0)
+        assert set(loop.watch.levels) == {TrustLevel.TRUSTED}
+        judged = len(loop.watch.levels)
+        loop.simulator.set_friction_scale(0.3)
+        loop.run(laps=99, timeout_s=3.0)
+        found[name] = loop.watch.levels[judged:].index(TrustLevel.CAUTIOUS)
+        assert name in loop.watch.standing.reason
+    assert found["slip"] < 0.7 * found["residual"]
 
 
 def test_distrust_plans_with_the_nominal_model():

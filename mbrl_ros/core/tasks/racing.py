@@ -72,6 +72,12 @@ class RacingSettings(Settings):
     acceleration_limit_mps2: PositiveFloat = Field(
         le=100.0, description="largest total acceleration that the tyres shall give: (vx yaw_rate, longitudinal)"
     )
+    capped_share: PositiveFloat = Field(
+        default=1.0,
+        le=1.0,
+        description="share of that acceleration while the speed is capped: a model that is not trusted may be wrong "
+        "about the grip, too",
+    )
     slip_angle_limit_rad: PositiveFloat = Field(
         default=0.35, le=1.5, description="largest slip angle of the body, atan2(vy, vx)"
     )
@@ -140,7 +146,7 @@ class RacingTask(torch.nn.Module):
         super().__init__()
         self.dt = dt
         self.action_layout = ACTIONS[drive]
-        self._track, self._limits = track, vehicle.limits
+        self._track, self._limits, self._settings = track, vehicle.limits, settings
         self.grid = TrackGrid(track, profile=self._allowed_speed(settings), dtype=dtype)
         self.actuators = ActuatorUse(vehicle.limits, dt, dtype)
         self.obstacles = ObstacleField(settings.obstacles, vehicle, dtype) if settings.obstacles else None
@@ -162,13 +168,16 @@ class RacingTask(torch.nn.Module):
         allowed = self.obstacles.capacity if self.obstacles is not None else 0
         if settings.obstacles != allowed:
             raise ConfigError(f"field 'obstacles' is {allowed} and cannot change; build a new task")
-        fill_scalars(self, _scalars(settings))
+        self._settings = settings
+        fill_scalars(self, {**_scalars(settings), **self._asked(float(self.speed_cap))})
         self.grid.set_profile(self._allowed_speed(settings))
 
     def cap_speed(self, cap_mps: float) -> None:
-        """Allow no more than ``cap_mps`` anywhere from now on, infinite for no cap; nothing is built anew."""
-        if float(self.speed_cap) != max(cap_mps, _SLOWEST_CAP_MPS):
-            fill_scalars(self, {"speed_cap": max(cap_mps, _SLOWEST_CAP_MPS)})
+        """Allow no more than ``cap_mps`` anywhere from now on, infinite for no cap, and ask the tyres for no more than
+        the settings' ``capped_share`` under a cap; nothing is built anew."""
+        cap_mps = max(cap_mps, _SLOWEST_CAP_MPS)
+        if float(self.speed_cap) != cap_mps:
+            fill_scalars(self, {"speed_cap": cap_mps, **self._asked(cap_mps)})
 
     def set_obstacles(self, obstacles: Sequence[Obstacle]) -> None:
         """Keep away from these and no others from now on; nothing is built anew.
@@ -218,6 +227,11 @@ class RacingTask(torch.nn.Module):
         left, right = self._clearances(self.grid(held_finite(state)[..., :2]))
         return torch.minimum(left, right) < 0
 
+    def _asked(self, cap_mps: float) -> dict[str, float]:
+        """What the tyres shall give at most [m/s^2] under a speed cap."""
+        share = self._settings.capped_share if cap_mps < math.inf else 1.0
+        return {"acceleration_limit_mps2": share * self._settings.acceleration_limit_mps2}
+
     def _clearances(self, place: TrackPoint) -> list[torch.Tensor]:
         """Distance [m] from the car's sides to the left and to the right edge, negative beyond."""
         side = self.car_width / 2
@@ -254,4 +268,4 @@ class RacingTask(torch.nn.Module):
 
 def _scalars(settings: RacingSettings) -> dict[str, float]:
     """What is used as a number in rewards; the allowed speed goes into the grid."""
-    return settings.model_dump(exclude={"speed_limit_mps", "approach_acceleration_mps2", "obstacles"})
+    return settings.model_dump(exclude={"speed_limit_mps", "approach_acceleration_mps2", "obstacles", "capped_share"})
