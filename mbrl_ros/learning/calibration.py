@@ -25,14 +25,15 @@ _ROWS = 512
 
 
 def whiten(model: LearnedModel, examples: Examples) -> None:
-    """Set what `LearnedModel.novelty` measures by, from the inputs in ``examples``."""
+    """Set what `LearnedModel.novelty` measures by, from the inputs in ``examples``: half of them are beyond 1."""
     inputs = torch.cat([_inputs(model, examples, view) for view in range(examples.views)])
     count = inputs.shape[-1]
     scaled = ((inputs - model.mean[:count]) / model.std[:count]).double()
     # A hundredth of each input's own variance keeps inputs that always move together from counting without end.
     covariance = scaled.T @ scaled / len(scaled) + 0.01 * torch.eye(count, dtype=torch.float64)
     root = torch.linalg.cholesky(torch.linalg.inv(covariance))
-    model.whitening.copy_(root)
+    usual = torch.linalg.vector_norm(scaled @ root, dim=-1).median() / count**0.5
+    model.whitening.copy_(root / usual)
 
 
 def calibrated(model: LearnedModel, examples: Examples) -> Uncertainty | None:

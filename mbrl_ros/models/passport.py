@@ -77,8 +77,9 @@ class Score(Settings):
 class HorizonIntervals(Settings):
     """How far from predicted positions a car was in driving that the network did not learn from.
 
-    Half the width of an interval is ``factor (w1 base + w2 spread + w3 novelty base)``, spread being the members' at
-    the horizon and novelty the start's (`models.learned`).
+    Half the width of an interval is ``factor growth (w1 base + w2 spread + w3 novelty base)``, spread being the
+    members' at the horizon, novelty the start's, and growth the square of a novelty above 1, at most 5
+    (`models.learned.intervals`).
     """
 
     horizon_s: PositiveFloat

@@ -67,7 +67,8 @@ def test_intervals_are_as_wide_as_disagreement_and_novelty_say():
 
     def draw(count):
         spread, novelty = rng.uniform(0.0, 0.3, (count, 2)), rng.uniform(0.5, 1.5, count)
-        size = 0.02 + spread + 0.1 * novelty[:, None]
+        growth = np.maximum(novelty, 1.0)[:, None] ** 2
+        size = growth * (0.02 + spread + 0.1 * novelty[:, None])
         return (torch.from_numpy(values) for values in (np.abs(size * rng.normal(size=(count, 2))), spread, novelty))
 
     intervals = intervals_for(1.0, *draw(4000))
@@ -78,6 +79,26 @@ def test_intervals_are_as_wide_as_disagreement_and_novelty_say():
             assert float(inside[rows].mean()) == pytest.approx(0.9, abs=0.03)
     strange = half_widths(intervals, spread, 3.0 * novelty)
     assert (strange > half_widths(intervals, spread, novelty)).all()
+
+
+def test_intervals_of_gentle_driving_hold_where_second_order_errors_come_up():
+    """Calibrated where they hardly show, held at novelties of 1.6, and no wider than fivefold wherever it is."""
+    rng = np.random.default_rng(1)
+
+    def draw(count, low, high):
+        novelty = rng.uniform(low, high, count)
+        error = 0.02 * np.maximum(novelty, 1.0)[:, None] ** 2 * np.abs(rng.normal(size=(count, 2)))
+        return (torch.from_numpy(values) for values in (error, np.zeros((count, 2)), novelty))
+
+    intervals = intervals_for(1.0, *draw(4000, 0.5, 1.1))
+    error, spread, novelty = draw(4000, 1.5, 1.7)
+    widths = half_widths(intervals, spread, novelty)[:, LEVELS.index(0.9)]
+    assert float((error <= widths).double().mean()) == pytest.approx(0.9, abs=0.04)
+    one = torch.tensor([1.0], dtype=torch.float64)
+    usual, strange = (half_widths(intervals, spread[:1], novelty) for novelty in (one, 100 * one))
+    weights = torch.tensor([intervals.along_weights, intervals.across_weights])
+    explained = weights @ torch.tensor([1.0, 0.0, 100.0]) / (weights @ torch.tensor([1.0, 0.0, 1.0]))
+    torch.testing.assert_close(strange / usual, (5.0 * explained.double()).expand(1, len(LEVELS), 2))
 
 
 def test_driving_that_it_has_not_seen_is_novel(loaded, other_drive):

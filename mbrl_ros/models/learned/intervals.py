@@ -10,6 +10,8 @@ from mbrl_ros.models.passport import HorizonIntervals
 
 AXES = ("along", "across")
 
+_WIDEST = 5.0  # how often as wide an interval becomes where a start is novel: further out nothing is known of errors
+
 
 def member_rollouts(model: LearnedModel, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
     """[M, N, H + 1, 8] trajectories of all members, each going its own way from ``state`` [N, S] along [N, H, A]."""
@@ -50,5 +52,10 @@ def half_widths(intervals: HorizonIntervals, spread_m: torch.Tensor, novelty: to
 
 
 def width_parts(base_m: torch.Tensor, spread_m: torch.Tensor, novelty: torch.Tensor) -> torch.Tensor:
-    """[N, 2, 3] what a width is a weighted sum of: usual error [2], members' spread [N, 2], novelty [N]; in m."""
-    return torch.stack([base_m.expand_as(spread_m), spread_m, novelty[:, None] * base_m], dim=-1)
+    """[N, 2, 3] what a width is a weighted sum of: usual error [2], members' spread [N, 2], novelty [N]; in m.
+
+    All of it grows with the square of novelties above the usual one, as what a fit lacks does beyond the driving that
+    it was fitted to (the remainder of Taylor's series after its linear terms); at most fivefold.
+    """
+    parts = torch.stack([base_m.expand_as(spread_m), spread_m, novelty[:, None] * base_m], dim=-1)
+    return parts * novelty.clamp(min=1.0).square().clamp(max=_WIDEST)[:, None, None]

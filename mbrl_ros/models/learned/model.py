@@ -235,9 +235,9 @@ class LearnedModel(torch.nn.Module):
         return car, self._by_member(state[:, len(STATE) :])
 
     def novelty(self, car: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        """[N] how far a state [N, 8] and an action [N, A] are from what was learned from: about 1 inside of it.
+        """[N] how far a state [N, 8] and an action [N, A] are from what was learned from: 1 is its median.
 
-        Mahalanobis distance of the inputs, divided by the root of their number. A passport's ``uncertainty.novelty``
+        Mahalanobis distance of the inputs, as a share of the median. A passport's ``uncertainty.novelty``
         says beyond what to doubt the model.
         """
         inputs = self.seen(car, action)
