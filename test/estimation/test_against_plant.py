@@ -136,3 +136,18 @@ def test_lateral_velocity_that_follows_the_accelerometer_is_right_where_the_tyre
     believed, _ = drive(car.model_copy(update={"estimator": tyres}), *bend, duration_s=5.0, model=slippery)
     assert rms(errors, VY) < 0.2
     assert rms(believed, VY) > 3 * rms(errors, VY)
+
+
+def test_the_full_size_cars_speed_is_known_while_its_inner_rear_wheel_spins(vehicle):
+    car = vehicle("bmw_320i").with_plant("multi_body", "plant")
+
+    def speed(now_s):
+        return min(12.0 + max(2.0 * (now_s - 2.0), 0.0), 20.0)
+
+    def worst(**changed):
+        asked = car.model_copy(update={"estimator": car.estimator.model_copy(update=changed)})
+        errors, _ = drive(asked, lambda t: 0.09, speed)
+        return np.abs(errors[:, VX]).max()
+
+    assert worst() < 0.6
+    assert worst(use_accelerometer=False) > 2.0
