@@ -6,12 +6,12 @@
 
 A planner drives with its own file of config/planners for the vehicle's size (PLANNER_full_size or PLANNER_f1tenth, and
 *_grip where there is one and the model has tyres), or with what --planner names; planners that have none are left out,
-and named. MPPI drives once more as iCEM, and once more in a tube: DDP's gains correct its commands, and
-the plan that a cycle begins with. A planner's size (rollouts, iterations or rounds) is chosen first, by driving: the
-largest with which the median solve takes no more than the budget on this machine, so run it on a quiet one. --sizes
-keeps what was found: with that file the drives do not hang on how busy the machine is. --kept is a folder in which
-every drive that ends is kept, so that the command goes on where it was stopped, or where --minutes were over; drives of
-other settings are driven anew.
+and named. MPPI drives once more as iCEM, and once more in a tube: DDP's gains correct its commands, and the plan that a
+cycle begins with. A planner's size (rollouts, iterations or rounds) is chosen first, by driving: the largest with which
+the median solve takes no more than the budget. Planners solve on one thread, and what is timed is the processor: on a
+machine that does nothing else that is wall time. --sizes keeps what was found, and --kept is a folder in which every
+drive that ends is kept, so that the command goes on where it was stopped, or where --minutes were over, the seeds one
+after the other; drives of other settings are driven anew.
 
 The drives are on simulated time, plant, estimator, planner and gate in one process as in `mbrl race`, but trusting the
 model; a solve takes none of that time, and the same size and seed give the same drive. Laps count without the first,
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--plant", default="multi_body", help="single_track_drift or multi_body")
     parser.add_argument("--planner", action="append", help="name in config/planners; may be repeated")
     parser.add_argument("--model", default="kinematic_bicycle", help="folder of a model, or a kind with nominal values")
-    parser.add_argument("--budget-ms", type=float, default=15.0, help="median wall time of a solve")
+    parser.add_argument("--budget-ms", type=float, default=15.0, help="of a median solve")
     parser.add_argument("--sizes", type=Path, help="sizes found are written here, and sizes that are here are taken")
     parser.add_argument("--kept", type=Path, help="folder for drives that ended; what is here is not driven again")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no drive after so long")
@@ -232,9 +232,9 @@ def main() -> None:
         sizes = sizes_of(variants, scene, next(iter(tracks.values())), options.budget_ms, options.sizes)
     drives = [
         Drive(variant, sizes[variant.name], scene, track, seed, options.laps)
-        for variant in variants
-        for track in tracks.values()
         for seed in range(options.seeds)
+        for track in tracks.values()
+        for variant in variants
     ]
     with console.status("driving"):
         runs = runs_of(drives, options.kept, options.minutes)
@@ -243,7 +243,7 @@ def main() -> None:
     console.print(f"model {scene.model.id}, solves of {options.budget_ms:g} ms in the median at most")
     rows = rows_of(runs, {where: lap["lap_s"] for where, lap in written.items()})
     where = f"{options.vehicle}, {options.plant}"
-    for name in tracks:
+    for name in dict.fromkeys(row.track for row in rows):
         console.print(table_of([row for row in rows if row.track == name], f"{where}, {name}"))
     write_figures(options.json, [row.to_json(where) for row in rows])
     if options.pictures:
