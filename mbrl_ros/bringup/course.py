@@ -41,9 +41,6 @@ LOST_SLIP = 0.85
 """Slip angle of the body beside the predicted one from which on grip was lost, as a multiple of the angle at which
 linear tyres would give all their force."""
 
-LOST_FOR_S = 0.1
-"""For how long, or for how long predictions fail, for the car to become cautious: slides grow within a second."""
-
 CALM_S = 120.0
 """How long nothing may speak against a distrusted model [s]: a road that lost its grip stays so for a while."""
 
@@ -103,7 +100,6 @@ def trust_for(vehicle: Vehicle) -> TrustSettings:
         cautious_novelty=math.inf,
         nominal_novelty=math.inf,
         cautious_slip_rad=slip_rad,
-        cautious_dwell_s=LOST_FOR_S,
         recovery_dwell_s=CALM_S,
     )
 

@@ -67,6 +67,9 @@ class TrustSettings(Settings):
         "on lost grip is seen so before the path is wrong; tyres that find their grip at 0.05 rad bear 0.07",
     )
     cautious_dwell_s: PositiveFloat = Field(default=0.5, le=60.0, description="how long doubt lasts to be cautious")
+    slip_dwell_s: PositiveFloat = Field(
+        default=0.1, le=60.0, description="how long that slip lasts to be cautious: slides grow within a second"
+    )
     nominal_dwell_s: PositiveFloat = Field(
         default=1.0, le=60.0, description="how long doubt lasts for the nominal model"
     )
@@ -154,6 +157,7 @@ class Trust:
         self.evidence = Evidence()
         self._cap_mps = settings.speed_cap_share * top_speed_mps
         self._called = {level: Sustained(settings.dwell_s(level)) for level in list(TrustLevel)[1:]}
+        self._sliding = Sustained(settings.slip_dwell_s)
         self._calm = Sustained(settings.recovery_dwell_s)
         self._failing = Sustained(settings.stop_dwell_s)
         self._stamp_s = -math.inf
@@ -169,6 +173,9 @@ class Trust:
             self._begin_anew()
         self._failing.clear()
         self._stamp_s, self.evidence = stamp_s, evidence
+        slide = _exceeded(Evidence(slip_rad=evidence.slip_rad), self.settings.thresholds(TrustLevel.CAUTIOUS))
+        if self._sliding.update(bool(slide), stamp_s) and self.level < TrustLevel.CAUTIOUS:
+            self._move(TrustLevel.CAUTIOUS, "; ".join(slide))
         for level, called in self._called.items():
             beyond = _exceeded(evidence, self.settings.thresholds(level))
             if called.update(bool(beyond), stamp_s) and level > self.level:
@@ -208,7 +215,7 @@ class Trust:
         self._calm.clear()
 
     def _begin_anew(self) -> None:
-        for sustained in (*self._called.values(), self._calm, self._failing):
+        for sustained in (*self._called.values(), self._sliding, self._calm, self._failing):
             sustained.clear()
 
 

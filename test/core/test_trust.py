@@ -175,8 +175,9 @@ def test_what_lasts_begins_anew_where_time_is_set_back():
 def test_a_slide_that_was_not_predicted_calls_for_caution_where_settings_say_so():
     slide = Evidence(residual=1.0, slip_rad=0.05)
     heedless, heedful = (Trust(TrustSettings(cautious_slip_rad=limit), 10.0) for limit in (None, 0.04))
-    for step in range(40):
+    heedful.judge(slide, 0.0)
+    assert heedful.judge(Evidence(residual=1.0), 0.1) is TRUSTED  # once is no slide
+    for step in range(2, 40):
         assert heedless.judge(slide, 0.1 * step) is TRUSTED
-        heedful.judge(slide, 0.1 * step)
-    assert heedful.level is CAUTIOUS  # and no more: a nominal model knows no more of the grip
+        assert heedful.judge(slide, 0.1 * step) is (TRUSTED if step == 2 else CAUTIOUS)  # nominal models know no better
     assert "slip_rad is 0.05" in heedful.reason
