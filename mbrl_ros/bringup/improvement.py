@@ -137,7 +137,7 @@ def earned_limit(
         margin_m: the distance that the planner keeps from the edges [m].
         clearance_m: least distance from an edge on the drive before [m].
         exits: of the drive before.
-        held_mps2: largest limit on as much grip after which no less was earned; 0 where there is none.
+        held_mps2: largest limit on as much grip after which more was earned; 0 where there is none.
     """
     errors_m = np.nan_to_num(errors_m, nan=np.inf, posinf=np.inf)
     worst_m = max(float(np.quantile(errors_m, 0.9, method="higher")), 1e-6)
@@ -152,10 +152,10 @@ def earned_limit(
 
 def asked_mps2(newest: Drive) -> float:
     """Largest acceleration [m/s^2] in the held-out part of a drive, but for one row in a hundred: a car that was slowed
-    by distrust there earns nothing for what it was not asked."""
+    by distrust there earns no more than the largest step from that."""
     (begin_s, end_s), *_ = folds([newest], HELD_OUT)[0].held_out
     state = np.concatenate([segment.state for segment in newest.between(begin_s, end_s).segments])
-    return float(np.quantile(np.hypot(state[:, VX] * state[:, YAW_RATE], state[:, ACCELERATION]), 0.99))
+    return float(np.nanquantile(np.hypot(state[:, VX] * state[:, YAW_RATE], state[:, ACCELERATION]), 0.99))
 
 
 def stages(rounds: int, recoveries: int) -> tuple[Stage, ...]:
@@ -196,8 +196,13 @@ class Improvement:
             if done is None:
                 done = self._round(number, stage, model, limit, friction, held, tell)
             yield done
-            held = max(held, done.limit_mps2) if done.next_limit_mps2 >= done.limit_mps2 else held
+            held = max(held, done.limit_mps2) if self._held(done) else held
             model, limit = self._model_after(done, model), done.next_limit_mps2
+
+    def _held(self, done: Round) -> bool:
+        """Whether the car bore what it was asked for: all laps on the track, and more was earned."""
+        whole = len(done.lap_times_s) >= self.course.laps and not done.exits
+        return whole and done.next_limit_mps2 > done.limit_mps2
 
     def bag(self, number: int) -> Path:
         """The recording of a round; all arms share that of the first, which is driven with the same model."""
@@ -249,8 +254,8 @@ class Improvement:
     def _proven(self, done: Round, model: LoadedModel, newcomer: LoadedModel, newest: Drive, held_mps2: float) -> Round:
         """With the newcomer, or with the model in force where that predicts the newest held-out driving better."""
         proof = proven(model, newcomer, newest)
-        asked = min(done.limit_mps2, asked_mps2(newest))
-        limit = earned_limit(asked, proof.errors_m, self.course.margin_m, done.clearance_m, done.exits, held_mps2)
+        driven = done.limit_mps2, proof.errors_m, self.course.margin_m, done.clearance_m, done.exits
+        limit = min(earned_limit(*driven, held_mps2), max(held_mps2, LARGEST_STEP * asked_mps2(newest)))
         return replace(done, next_limit_mps2=limit, accepted=proof.accepted, swap=proof.words)
 
     def _trained(self, number: int) -> LoadedModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from mbrl_ros.core.config import Settings
 
@@ -110,8 +110,8 @@ class EstimatorSettings(Settings):
     use_accelerometer: bool = Field(default=False, description="whether accelerations are fused")
     follow_sideways: bool = Field(
         default=False,
-        description="whether the lateral velocity follows the accelerometer, where that is used, instead of the "
-        "model's tyres, which know nothing of a grip that is lost",
+        description="whether the lateral velocity follows the accelerometer where that contradicts the model's tyres, "
+        "which know nothing of a grip that is lost",
     )
     discrepancy_time_s: PositiveFloat = Field(
         default=0.5, description="how long lateral velocity and yaw rate stay away from a kinematic model's values"
@@ -144,3 +144,9 @@ class EstimatorSettings(Settings):
         default=0.3, le=10.0, description="silence after which the actuators are taken to hold their state"
     )
     step_s: PositiveFloat = Field(default=0.01, le=0.1, description="longest step of the prediction")
+
+    @model_validator(mode="after")
+    def _follows_what_is_used(self) -> EstimatorSettings:
+        if self.follow_sideways and not self.use_accelerometer:
+            raise ValueError("follow_sideways wants use_accelerometer")
+        return self

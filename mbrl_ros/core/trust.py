@@ -64,7 +64,7 @@ class TrustSettings(Settings):
         default=None,
         le=1.5,
         description="slip angle of the body beside the predicted one beyond which to be cautious; empty: none. A slide "
-        "on lost grip is seen so before the path is wrong; tyres that find their grip at 0.05 rad bear 0.07",
+        "on lost grip is seen so before the path is wrong; mbrl improve takes 0.85 friction / stiffness, of rear tyres",
     )
     cautious_dwell_s: PositiveFloat = Field(default=0.5, le=60.0, description="how long doubt lasts to be cautious")
     slip_dwell_s: PositiveFloat = Field(

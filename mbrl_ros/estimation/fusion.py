@@ -27,6 +27,10 @@ from mbrl_ros.models.parametric import ParametricModel
 _FELT_S = 0.05
 """Longest that a lateral acceleration is taken to go on [s]."""
 
+_TYRES_WRONG_MPS2, _NO_DRIVING_MPS2 = 1.5, 20.0
+"""A lateral acceleration nearer to what the tyres should give may be off by roll or banking, one that is further away is
+a knock; in between the grip is another one."""
+
 _FELT_FROM_MPS = 3.0
 """Slower than this the model is better: there it is kinematic, and an accelerometer's bias would move a car at rest."""
 
@@ -133,8 +137,13 @@ class Fusion:
             if not finite:
                 continue
             if part.name == "lateral_acceleration" and self.settings.follow_sideways:
-                sideways = measurement.stamp_s, float(measurement.values[part.components[0]])
-                continue
+                missed_mps2 = abs(innovation[finite[0]])
+                if missed_mps2 > _NO_DRIVING_MPS2:
+                    refused.append(f"{part.name}: rejected by the gate")
+                    continue
+                if missed_mps2 > _TYRES_WRONG_MPS2:
+                    sideways = measurement.stamp_s, float(measurement.values[finite[0]])
+                    continue
             inputs = innovation[finite], jacobian[finite], noise[np.ix_(finite, finite)]
             distances[part.name] = squared_distance(gaussian, *inputs)
             if distances[part.name] > self._thresholds[len(finite)]:

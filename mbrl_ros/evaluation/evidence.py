@@ -84,9 +84,9 @@ def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) ->
 
 
 def _slip_missed(driven: Driven, end_s: float, predicted: np.ndarray) -> float:
-    """Difference [rad] of the body's slip angle from that ``predicted`` [8] for ``end_s``; 0 where the car is slow."""
+    """Difference [rad] of the body's slip angle from that ``predicted`` [8] for ``end_s``; 0 where either is slow."""
     happened = driven.at(np.array([end_s]))[0]
-    if happened[VX] < _SLIPS_FROM_MPS:
+    if min(happened[VX], predicted[VX]) < _SLIPS_FROM_MPS:
         return 0.0
     angle, expected = (math.atan2(state[VY], state[VX]) for state in (happened, predicted))
     return abs(wrap_angle(angle - expected))

@@ -137,13 +137,22 @@ def usual_speed(drives: Sequence[Drive]) -> float:
 
 
 def guard_for(driving: Driving, dt: float, settings: NetworkSettings) -> Guard:
-    """Limits with headroom over what was driven; a yaw rate that is not recorded is taken from the heading."""
-    states = driving.states.clone().numpy()
+    """Limits with headroom over what was driven; a yaw rate that is not recorded is taken from the heading.
+
+    Raises:
+        DataError: predictions are too short to tell how that changes.
+    """
+    states, turning = driving.states.clone().numpy(), ~driving.observed[:, YAW_RATE].numpy()
     span = max(1, min(round(_SPAN_S / dt), (states.shape[1] - 1) // 2))
-    if not bool(driving.observed[:, YAW_RATE].any()):
+    if turning.any():
+        if states.shape[1] <= 2 * span:
+            raise DataError(
+                f"{states.shape[1]} states in a row do not tell how fast a yaw rate changes that is not recorded; "
+                "give the recipe a longer history_s or horizon_s"
+            )
         turned = wrap_angle(driving.states[:, span:, YAW] - driving.states[:, :-span, YAW]).numpy()
         states = states[:, span:]
-        states[..., YAW_RATE] = turned / (span * dt)
+        states[turning, :, YAW_RATE] = turned[turning] / (span * dt)
     rates = np.abs(states[:, span:, VX : YAW_RATE + 1] - states[:, :-span, VX : YAW_RATE + 1]) / (span * dt)
     most = np.percentile(rates.reshape(-1, 3), 99.5, axis=0)
     vx, vy, yaw_rate = (np.abs(states[..., column]) for column in (VX, VY, YAW_RATE))

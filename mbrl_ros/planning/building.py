@@ -10,6 +10,8 @@ import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+import torch
+
 from mbrl_ros.core.cache import cache_folder
 from mbrl_ros.core.errors import MbrlError
 from mbrl_ros.core.tasks.task import Task
@@ -52,6 +54,7 @@ def _build(order: Order, tells: Connection) -> None:
     """In the other process; tells why it failed, or nothing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends as the process does that started it, not beside it
     threading.Thread(target=_end_with_the_other, daemon=True).start()
+    torch.set_num_threads(1)  # the other cores are for what drives meanwhile
     from mbrl_ros.planning.rollouts import Rollouts
 
     with (cache_folder(PART) / "building.lock").open("w") as lock:

@@ -16,8 +16,8 @@ from pathlib import Path
 from mbrl_ros.core.errors import MbrlError
 
 TRACING = threading.RLock()
-"""Held by whoever traces, and for every step in plain torch: torch's tracers change modules for every thread, and bear
-no other beside them."""
+"""Held by whoever traces, and for each step of eager rollouts: torch's tracers change modules for every thread, and
+bear no other beside them that calls modules by functions (`torch.func.functional_call`)."""
 
 
 def compiler() -> list[str]:

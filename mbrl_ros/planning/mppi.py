@@ -151,11 +151,12 @@ class MPPI:
     @property
     def note(self) -> str:
         """Why rollouts are not fused or compiled, or what was done to compile them; empty if nothing was."""
-        if self._few_serve:
-            return f"{self._few.count} of {self.settings.rollouts} rollouts until these are compiled"
+        few = f"{self._few.count} of {self.settings.rollouts} rollouts"
+        if self._few_serve and self._compiling:
+            return f"{few} until these are compiled"
         parts = (self._fused, self.rollouts, self._tubes)
         notes = (self._unfused, *(part.note for part in parts if part is not None))
-        return ". ".join(note for note in notes if note)
+        return ". ".join(note for note in (*notes, few if self._few_serve else "") if note)
 
     def reset(self, plan: ControlSequence | None = None) -> None:
         """Forget the previous plan, or go on from another planner's, and begin the random numbers anew."""
@@ -185,7 +186,8 @@ class MPPI:
 
     @property
     def _few_serve(self) -> bool:
-        return self._compiling and self.backend == "eager"
+        """Also where nothing came of compiling them: more would take too long for who began to drive with these."""
+        return self._warming is not None and self.backend == "eager"
 
     def _compile(self, warm_up_rollouts: Callable[[], None]) -> None:
         if self._fused is not None:

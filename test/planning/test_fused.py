@@ -162,7 +162,7 @@ def test_kernels_that_fail_in_the_background_are_followed_by_what_torch_compiles
 
     monkeypatch.setattr(fused, "missing_gpu", lambda: "CuPy is not installed")
     monkeypatch.setattr(fused, "HostKernels", broken)
-    made = MPPI(prompt, race, MPPISettings(rollouts=64, horizon=30, dt_s=DT))
+    made = MPPI(prompt, race, MPPISettings(rollouts=512, horizon=30, dt_s=DT, eager_rollouts=16))
     monkeypatch.setattr(building, "build_elsewhere", ordered.append)
     monkeypatch.setenv("MBRL_CACHE", str(tmp_path))
     made.warm_up(beside=True, wait=False)
@@ -172,11 +172,12 @@ def test_kernels_that_fail_in_the_background_are_followed_by_what_torch_compiles
     may_fail.set()
     made._warming.join(30)
     assert [(order.members, order.device) for order in ordered] == [(1, "cpu")]
-    fused_note, compiled_note = made.note.split(". ", 1)
+    fused_note, compiled_note, few = made.note.split(". ")
     assert fused_note == "Rollouts are not fused: RuntimeError: no space left on device"
     assert compiled_note.startswith("Rollouts are not compiled: no ")
+    assert few == "16 of 512 rollouts"
     made.plan(problem)
-    assert made.backend == "eager"
+    assert (made.backend, len(made.candidates(1000)[1])) == ("eager", 16)
 
 
 def test_auto_compiles_what_the_kernels_do_not_know_and_says_nothing(prompt, race, monkeypatch):

@@ -10,7 +10,7 @@ from mbrl_ros.models.passport import HorizonIntervals
 
 AXES = ("along", "across")
 
-_WIDEST = 5.0  # how often as wide an interval becomes where a start is novel: further out nothing is known of errors
+_WIDEST = 5.0  # what a width is multiplied by at most where a start is novel: further out nothing is known of errors
 
 
 def member_rollouts(model: LearnedModel, state: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
@@ -54,8 +54,8 @@ def half_widths(intervals: HorizonIntervals, spread_m: torch.Tensor, novelty: to
 def width_parts(base_m: torch.Tensor, spread_m: torch.Tensor, novelty: torch.Tensor) -> torch.Tensor:
     """[N, 2, 3] what a width is a weighted sum of: usual error [2], members' spread [N, 2], novelty [N]; in m.
 
-    All of it grows with the square of novelties above the usual one, as what a fit lacks does beyond the driving that
-    it was fitted to (the remainder of Taylor's series after its linear terms); at most fivefold.
+    All of it is multiplied by the square of novelties above the usual one, as what a fit lacks grows beyond the driving
+    that it was fitted to (the remainder of Taylor's series after its linear terms); by 5 at most.
     """
     parts = torch.stack([base_m.expand_as(spread_m), spread_m, novelty[:, None] * base_m], dim=-1)
     return parts * novelty.clamp(min=1.0).square().clamp(max=_WIDEST)[:, None, None]

@@ -104,7 +104,10 @@ class DDPPlanner:
         self._policy: _Policy | None = None
 
     def warm_up(self, beside: bool = False, wait: bool = True) -> None:
-        """Load or build the compiled passes; waits in any case, as a plan in plain torch would take seconds."""
+        """Load or build the compiled passes; waits in any case, as a plan in plain torch would take seconds.
+
+        They are traced here: eager rollouts of a planner beside it wait meanwhile, for some seconds.
+        """
         if self.settings.backend == "compiled":
             with threads(self.settings.threads):
                 self._passes.warm_up()
