@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--arm", action="append", choices=[arm.name for arm in ARMS])
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--recoveries", type=int, default=2)
-    parser.add_argument("--laps", type=int, default=2)
+    parser.add_argument("--laps", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)

@@ -33,6 +33,10 @@ from mbrl_ros.simulation.simulator import Simulator
 FIRST_SHARE = 0.6
 """Of the planner's own acceleration limit: what a drive may ask of the tyres before any trust is earned."""
 
+TRUST = TrustSettings(cautious_novelty=math.inf, nominal_novelty=math.inf)
+"""Every round drives harder than the model has seen, on purpose and by a bounded step: that is novel, and no reason to
+slow down, which learned models alone would do. What they miss, and what their members disagree on, still is."""
+
 OUT_LAP = 0.85
 """Share of its limit that the first lap of a drive asks for, which begins at rest and is no fast one anyway: grip that
 was lost since the last drive shows before all of it is needed."""
@@ -65,6 +69,8 @@ class Course:
         seed: of sensors, sampling and training.
         drop: factor on the grip in the rounds after the last that learns.
         track_file: what recordings name as the track: a name in config/tracks, or a path.
+        trust: when a model is distrusted.
+        out_lap: share of its limit that the first lap of a drive asks for.
     """
 
     folder: Path
@@ -75,6 +81,8 @@ class Course:
     seed: int
     drop: float
     track_file: str
+    trust: TrustSettings = TRUST
+    out_lap: float = 1.0
 
     @property
     def first_limit_mps2(self) -> float:
@@ -88,20 +96,10 @@ class Course:
 
 
 def trust_for(vehicle: Vehicle) -> TrustSettings:
-    """When a model is distrusted on a course.
-
-    Every round drives harder than the model has seen, on purpose and by a bounded step: that is novel, and no reason to
-    slow down, which learned models alone would do. What they miss, and what their members disagree on, still is; and
-    that the car slides where its model does not, which is seen before the path is wrong.
-    """
+    """`TRUST`, and doubt where the car slides and its model does not: that is seen before the path is wrong."""
     tyre = vehicle.parameters
     slip_rad = LOST_SLIP * tyre["friction_rear"] / tyre["stiffness_rear"] if "stiffness_rear" in tyre else None
-    return TrustSettings(
-        cautious_novelty=math.inf,
-        nominal_novelty=math.inf,
-        cautious_slip_rad=slip_rad,
-        recovery_dwell_s=CALM_S,
-    )
+    return TRUST.model_copy(update={"cautious_slip_rad": slip_rad, "recovery_dwell_s": CALM_S})
 
 
 def drive(
@@ -118,9 +116,7 @@ def drive(
     seed = 1000 * course.seed + number
     task = course.planner.task.model_copy(update={"acceleration_limit_mps2": limit_mps2})
     settings = course.planner.model_copy(update={"task": task})
-    planner, watch = watched_planner(
-        settings, model, course.vehicle, course.track, seed, trust_for(course.vehicle), _JUDGED_HZ
-    )
+    planner, watch = watched_planner(settings, model, course.vehicle, course.track, seed, course.trust, _JUDGED_HZ)
     simulator = Simulator(course.vehicle, seed=seed, start_s=_START_S)
     simulator.set_friction_scale(friction * course.vehicle.plant.friction_scale)
     estimator = StateEstimator.for_vehicle(course.vehicle)
@@ -168,7 +164,7 @@ def _run(loop: ClosedLoop, watch: Watch, course: Course, asked: RacingSettings) 
     task = loop.planner.task
     if not isinstance(task, RacingTask):
         raise TypeError(f"{type(task).__name__} races on no course")
-    task.configure(asked.model_copy(update={"acceleration_limit_mps2": OUT_LAP * asked.acceleration_limit_mps2}))
+    task.configure(asked.model_copy(update={"acceleration_limit_mps2": course.out_lap * asked.acceleration_limit_mps2}))
     sections = course.track.at(course.track.samples)
     widest = float(np.maximum(sections.width_left, sections.width_right).max())
     for _ in range(round(course.laps * _TIMEOUT_S_PER_LAP / _CHECK_S)):

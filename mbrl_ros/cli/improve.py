@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mbrl_ros.bringup.course import Course
+from mbrl_ros.bringup.course import OUT_LAP, Course, trust_for
 from mbrl_ros.bringup.graph import config_file, lasting_name
 from mbrl_ros.bringup.improvement import ARMS, RULES, Improvement, Round, Stage, stages
 from mbrl_ros.cli.figures import JsonFile, shown, write_figures
@@ -48,7 +48,7 @@ def improve(
     rounds: Annotated[int, typer.Option(min=1, help="drives that are learned from")] = 4,
     recoveries: Annotated[int, typer.Option(min=0, help="drives after the grip dropped that are adapted to")] = 2,
     drop: Annotated[float, typer.Option(min=0.1, max=1.0, help="what is left of the grip then, as a share")] = 0.7,
-    laps: Annotated[int, typer.Option(min=1, help="laps per drive")] = 2,
+    laps: Annotated[int, typer.Option(min=1, help="laps per drive, the first from rest")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="of sensors, sampling and training")] = 0,
     minutes: Annotated[float, typer.Option(min=0.0, help="wall time after which no further round begins")] = 60.0,
     json_file: JsonFile = None,
@@ -77,7 +77,7 @@ def improve(
     car = read_settings(config_file("vehicles", vehicle, ".yaml"), Vehicle).with_plant(plant, "--plant")
     settings = read_settings(config_file("planners", planner, ".yaml"), RacingPlannerSettings)
     where = Track.from_csv(config_file("tracks", track, ".csv"))
-    course = Course(out, car, where, settings, laps, seed, drop, lasting_name(track))
+    course = Course(out, car, where, settings, laps, seed, drop, lasting_name(track), trust_for(car), OUT_LAP)
     _require_same(course, {"track": track, "vehicle": vehicle, "planner": planner, "plant": plant})
     console = Console()
     names, plan = [a.name for a in ARMS if a.name in (arm or _NAMES)], stages(rounds, recoveries)

@@ -3,13 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from mbrl_ros.bringup import improvement
+from mbrl_ros.bringup import course, improvement
 from mbrl_ros.bringup.course import Course, clearance_m, stalled, trust_for
 from mbrl_ros.bringup.graph import config_file
 from mbrl_ros.bringup.improvement import AFTER_EXIT, LARGEST_STEP, RULES, asked_mps2, earned_limit, stages
@@ -18,6 +19,7 @@ from mbrl_ros.core.config import read_settings
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import ACCELERATION, ACTIONS, VX, YAW_RATE
 from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.core.tasks.racing import RacingTask
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.data import messages
@@ -214,6 +216,26 @@ def test_a_slide_is_one_where_tyres_are_past_their_linear_force_and_no_car_witho
     vehicle = read_settings(config_file("vehicles", "bmw_320i", ".yaml"), Vehicle)
     assert trust_for(vehicle).cautious_slip_rad == pytest.approx(0.0407, abs=1e-3)
     assert trust_for(vehicle.model_copy(update={"parameters": {}})).cautious_slip_rad is None
+
+
+def test_the_first_lap_from_rest_asks_for_less(tmp_path):
+    vehicle = read_settings(config_file("vehicles", "f1tenth", ".yaml"), Vehicle)
+    planner = read_settings(config_file("planners", "mppi_f1tenth_grip", ".yaml"), RacingPlannerSettings)
+    track = Track.from_csv(config_file("tracks", "demo", ".csv"))
+    where = Course(tmp_path, vehicle, track, planner, 3, 0, 1.0, "demo", out_lap=0.8)
+    task = RacingTask(track, vehicle, planner.task, dt=0.05)
+    limits, log = [], SimpleNamespace(laps=[], lateral_m=0.0, truth=[(0.0, np.zeros(8))])
+
+    def lap(laps, timeout_s, on_lap):
+        limits.append(float(task.acceleration_limit_mps2))
+        log.laps.append(15.0)
+        on_lap(15.0)
+        return log
+
+    loop = SimpleNamespace(planner=SimpleNamespace(task=task), run=lap)
+    course._run(loop, SimpleNamespace(fault=""), where, planner.task)
+    full = planner.task.acceleration_limit_mps2
+    assert limits == pytest.approx([0.8 * full, full, full])
 
 
 def test_no_round_begins_after_the_time_is_over_and_the_rest_follows_later(tmp_path, scripted_drives):
