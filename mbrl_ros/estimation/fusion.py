@@ -28,8 +28,8 @@ _FELT_S = 0.05
 """Longest that a lateral acceleration is taken to go on [s]."""
 
 _TYRES_WRONG_MPS2, _NO_DRIVING_MPS2 = 1.5, 20.0
-"""A lateral acceleration nearer to what the tyres should give may be off by roll or banking, one that is further away is
-a knock; in between the grip is another one."""
+"""A lateral acceleration nearer to what the tyres should give may be off by roll or banking, one that is further away
+is a knock; in between the grip is another one."""
 
 _FELT_FROM_MPS = 3.0
 """Slower than this the model is better: there it is kinematic, and an accelerometer's bias would move a car at rest."""

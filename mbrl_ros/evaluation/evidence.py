@@ -14,7 +14,7 @@ from mbrl_ros.evaluation.driven import Driven, Window
 from mbrl_ros.evaluation.live import errors_of
 from mbrl_ros.models.learned.intervals import member_rollouts, spread
 from mbrl_ros.models.learned.model import LearnedModel
-from mbrl_ros.models.model import rollout
+from mbrl_ros.models.model import DynamicsModel, rollout
 from mbrl_ros.models.passport import LoadedModel, Passport
 
 RECENT_S = 1.5
@@ -27,7 +27,8 @@ SMALLEST_SHARE = 0.05
 """Errors below this share of the way driven count as none: planners see the car again long before its end."""
 
 _EVERY_S = 0.1  # spacing of the starts
-_LATENCY_S = 0.05  # the newest of them ends no longer ago: slides grow within a second
+_SLIDE_S = 1.0  # predictions that slides are seen beside: shorter ones begin in the midst of them
+_LATENCY_S = 0.05  # and no longer ago they end
 _SLIPS_FROM_MPS = 3.0  # slower, a slip angle means little
 _SHORTEST_S = 0.2  # held-out errors over shorter horizons say more of the sensors than of the model
 
@@ -58,8 +59,7 @@ def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) ->
     if held_out is None:
         return Evidence()
     horizon_s, held_out_m = held_out
-    spacing = round(_EVERY_S / _LATENCY_S)
-    starts_s = driven.starts(loaded.model, horizon_s, RECENT_S, _LATENCY_S)[::-spacing][::-1]
+    starts_s = driven.starts(loaded.model, horizon_s, RECENT_S, _EVERY_S)
     starts_s = starts_s[starts_s >= since_s]
     if not len(starts_s):
         return Evidence()
@@ -76,20 +76,24 @@ def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) ->
             novelty = _novelty(model, loaded.passport, driven, window)
         else:
             predicted = rollout(model, window.begin, window.applied)[..., : len(STATE)]
-    states = predicted.double().numpy()
-    live = errors_of(driven, starts_s, states, model.dt, (horizon_s,))
-    slip_rad = _slip_missed(driven, starts_s[-1] + (states.shape[1] - 1) * model.dt, states[-1, -1])
-    figures = novelty, disagreement, float(live.position_m[0]) / error_m, slip_rad
+    live = errors_of(driven, starts_s, predicted.double().numpy(), model.dt, (horizon_s,))
+    figures = novelty, disagreement, float(live.position_m[0]) / error_m, _slip_missed(model, driven, since_s)
     return Evidence(*(math.inf if math.isnan(figure) else figure for figure in figures))
 
 
-def _slip_missed(driven: Driven, end_s: float, predicted: np.ndarray) -> float:
-    """Difference [rad] of the body's slip angle from that ``predicted`` [8] for ``end_s``; 0 where either is slow."""
-    happened = driven.at(np.array([end_s]))[0]
-    if min(happened[VX], predicted[VX]) < _SLIPS_FROM_MPS:
+def _slip_missed(model: DynamicsModel, driven: Driven, since_s: float) -> float:
+    """How much the body slips now beside what was predicted `_SLIDE_S` ago [rad]; 0 where that is not known."""
+    starts_s = driven.starts(model, _SLIDE_S, RECENT_S, _LATENCY_S)[-1:]
+    if not len(starts_s) or starts_s[0] < since_s:
         return 0.0
-    angle, expected = (math.atan2(state[VY], state[VX]) for state in (happened, predicted))
-    return abs(wrap_angle(angle - expected))
+    window = driven.window(model, starts_s, _SLIDE_S)
+    with torch.no_grad():
+        expected = rollout(model, window.begin, window.applied)[0, -1].double().numpy()
+    happened = driven.at(starts_s + model.dt * window.applied.shape[1])[0]
+    if min(happened[VX], expected[VX]) < _SLIPS_FROM_MPS:
+        return 0.0
+    angle, predicted = (math.atan2(state[VY], state[VX]) for state in (happened, expected))
+    return abs(wrap_angle(angle - predicted))
 
 
 def _novelty(model: LearnedModel, passport: Passport, driven: Driven, window: Window) -> float:
