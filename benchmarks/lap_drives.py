@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -96,7 +97,7 @@ class Run:
         laps: its flying laps.
         exits: on all laps.
         solve_p50_ms: the median solve's processor time [ms].
-        energy: integral of the squared rate of the steering command [rad^2/s], per lap.
+        energy: integral of the squared rate of the steering command [rad^2/s], per lap; nan where one is missing.
         fastest: the fastest of the laps in full.
     """
 
@@ -169,7 +170,7 @@ class Drive:
             flying,
             loop.log.exits,
             timed.p50_ms,
-            energy(loop.commands) / max(len(summary.laps), 1),
+            energy(loop.commands) / self.laps if len(summary.laps) == self.laps else math.nan,
             None if fastest is None else DrivenLap.of(loop.log, fastest),
         )
 

@@ -224,10 +224,10 @@ def main() -> None:
     if options.optimum and not tracks.keys() <= written.keys():
         wanted = f"minimum_time.py --vehicle {options.vehicle} writes that"
         raise SystemExit(f"{options.optimum}: not of {options.vehicle} on all of {', '.join(tracks)}; {wanted}")
-    variants, console = (
-        variants_of(options.planner or files_for(options.vehicle, scene.model)),
-        Console(width=TABLE_WIDTH),
-    )
+    variants = variants_of(options.planner or files_for(options.vehicle, scene.model))
+    if several := [v.name for v in variants if getattr(v.settings, v.settings.planner).threads != 1]:
+        raise SystemExit(f"{', '.join(several)}: the processor's time of a solve is its own on one thread alone")
+    console = Console(width=TABLE_WIDTH)
     with console.status("sizing"):
         sizes = sizes_of(variants, scene, next(iter(tracks.values())), options.budget_ms, options.sizes)
     drives = [
@@ -239,12 +239,15 @@ def main() -> None:
     with console.status("driving"):
         runs = runs_of(drives, options.kept, options.minutes)
     if len(runs) < len(drives):
-        console.print(f"{len(drives) - len(runs)} of {len(drives)} drives are left for the same command with --kept")
+        left = f"{len(drives) - len(runs)} of {len(drives)} drives are left for the same command with --kept"
+        console.print(f"{left}; until then nothing is written")
     console.print(f"model {scene.model.id}, solves of {options.budget_ms:g} ms in the median at most")
     rows = rows_of(runs, {where: lap["lap_s"] for where, lap in written.items()})
     where = f"{options.vehicle}, {options.plant}"
     for name in dict.fromkeys(row.track for row in rows):
         console.print(table_of([row for row in rows if row.track == name], f"{where}, {name}"))
+    if len(runs) < len(drives):
+        raise SystemExit(1)
     write_figures(options.json, [row.to_json(where) for row in rows])
     if options.pictures:
         draw(rows, tracks, written, options.pictures)
