@@ -50,10 +50,10 @@ def held_out_error(passport: Passport) -> tuple[float, float] | None:
     return min(horizons_s), sum(errors) / len(errors)
 
 
-def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) -> Evidence:
+def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf, slides: bool = False) -> Evidence:
     """What the last `RECENT_S` of driving, since ``since_s``, say about ``loaded``; physics has a residual alone.
 
-    A figure of predictions that are not finite is infinite.
+    A figure of predictions that are not finite is infinite. For ``slides`` predictions of their own are made.
     """
     held_out = held_out_error(loaded.passport)
     if held_out is None:
@@ -77,7 +77,8 @@ def evidence(loaded: LoadedModel, driven: Driven, since_s: float = -math.inf) ->
         else:
             predicted = rollout(model, window.begin, window.applied)[..., : len(STATE)]
     live = errors_of(driven, starts_s, predicted.double().numpy(), model.dt, (horizon_s,))
-    figures = novelty, disagreement, float(live.position_m[0]) / error_m, _slip_missed(model, driven, since_s)
+    slip_rad = _slip_missed(model, driven, since_s) if slides else 0.0
+    figures = novelty, disagreement, float(live.position_m[0]) / error_m, slip_rad
     return Evidence(*(math.inf if math.isnan(figure) else figure for figure in figures))
 
 

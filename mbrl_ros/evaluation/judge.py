@@ -60,6 +60,7 @@ class Judge:
 
     def __init__(self, model_id: str, settings: TrustSettings, top_speed_mps: float) -> None:
         self._trust = Trust(settings, top_speed_mps)
+        self._slides = settings.cautious_slip_rad is not None
         self._model_id = model_id
         self._judged_s = 0.0
         self._reset_s = -math.inf
@@ -100,7 +101,7 @@ class Judge:
         if driven.stamp_s < self._reset_s:  # time was set back
             self._reset_s = -math.inf
         try:
-            return evidence(loaded, driven, self._reset_s)
+            return evidence(loaded, driven, self._reset_s, self._slides)
         except Exception as error:
             self._failures += 1
             self._unjudged = f"{type(error).__name__}: {error}"

@@ -82,7 +82,7 @@ def test_intervals_are_as_wide_as_disagreement_and_novelty_say():
 
 
 def test_intervals_of_gentle_driving_hold_where_second_order_errors_come_up():
-    """Calibrated where they hardly show, held at novelties of 1.6, and no wider than fivefold wherever it is."""
+    """Calibrated where they hardly show, held at novelties of 1.6, and multiplied by five at most."""
     rng = np.random.default_rng(1)
 
     def draw(count, low, high):
