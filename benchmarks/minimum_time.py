@@ -1,7 +1,8 @@
 """The fastest lap that a car could drive, computed offline: what planners' lap times are measured against.
 
-    MBRL_PEERS_PYTHON=/tmp/peers/bin/python tools/run.sh python benchmarks/minimum_time.py --json runs/minimum.json \
-        --pictures runs/minimum [--vehicle bmw_320i] [--track demo] [--intervals 250] [--model FOLDER]
+    MBRL_PEERS_PYTHON=/tmp/peers/bin/python tools/run.sh python benchmarks/minimum_time.py --plant multi_body \
+        --json runs/minimum.json --pictures runs/minimum [--vehicle bmw_320i] [--track demo] [--intervals 250]
+        [--model FOLDER]
 
 Needs CasADi, which is no part of the project: make an environment of its own (python3 -m venv /tmp/peers, then
 /tmp/peers/bin/pip install casadi numpy) and name its Python in MBRL_PEERS_PYTHON; without it this benchmark says so
@@ -9,11 +10,13 @@ and ends. A flying lap, periodic, by direct collocation over the arc length (pee
 edges less half the car's width, as exits are counted.
 
 The car is the single-track model with its tyres and the vehicle file's limits of steering angle and rate, speed,
-acceleration, braking and jerk; --model takes the parameters of a fitted one. To its equations comes one thing that
-they lack: an axle that drives or brakes has less grip left for cornering (an ellipse for each axle, each carrying a
-share of the acceleration in proportion to its load). What that leaves out: transport delays and actuators' lags, which
-an offline plan can anticipate; a car's rolling, pitching and single wheels; which axle is driven. So it is the optimum
-of this model, and neither a bound for the simulated car nor one that can be driven.
+acceleration, braking and jerk; --model takes the parameters of a fitted one. To its equations comes what they lack of
+the simulated car's wheels (`wheels_of`): engine and brakes act on the axles as there, equally on both wheels of one,
+bends move load from the inner to the outer wheel (with suspension: by each axle's share of the roll stiffness), and no
+wheel may slide, that is use more than its ellipse of grip along and across, nor lift. What that leaves out: transport
+delays and actuators' lags, which an offline plan can anticipate, and everything that rolls, pitches or spins: wheels of
+the multi-body car may spin, and then it gets less from its engine (traction.py). So it is the optimum of this model,
+neither a bound for the simulated car nor one that can be driven.
 
 A car of another size than the 1:10 one drives the same tracks, as many times larger as its wheelbase is longer.
 """
@@ -41,6 +44,7 @@ from mbrl_ros.evaluation.drive_pictures import SLOW_TO_FAST, draw_track
 from mbrl_ros.evaluation.picture_style import INK, TITLE, plain, save_png
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build_for
+from mbrl_ros.simulation.parameter_sets import parameter_set
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 SOLVER = Path(__file__).parent / "peers" / "minimum_time_solver.py"
@@ -68,6 +72,22 @@ def parameters_of(vehicle: Vehicle, model: Path | None) -> dict[str, float]:
     return {name: float(value) for name, value in single_track.values().items()}
 
 
+def wheels_of(vehicle: Vehicle) -> dict[str, float]:
+    """How engine, brakes and leaning load the simulated car's wheels: shares of the front axle, and what a wheel of
+    each axle gains per lateral acceleration, per mass of the car [1]; nothing where an axle is one wheel.
+    """
+    car = parameter_set(vehicle.plant.parameters)
+    wheels = {"drive_front": car.T_se, "brake_front": car.T_sb, "transfer_front": 0.0, "transfer_rear": 0.0}
+    if vehicle.plant.model == "multi_body":
+        stiffness = {
+            "front": car.K_sf * car.T_f**2 / 2 - car.K_tsf,
+            "rear": car.K_sr * car.T_r**2 / 2 - car.K_tsr,
+        }
+        for axle, width in (("front", car.T_f), ("rear", car.T_r)):
+            wheels[f"transfer_{axle}"] = stiffness[axle] / sum(stiffness.values()) * car.h_cg / width
+    return wheels
+
+
 def minimum_time(
     vehicle: Vehicle, track: Track, parameters: dict[str, float], intervals: int, python: str
 ) -> dict[str, Any]:
@@ -90,6 +110,7 @@ def minimum_time(
         python,
         {
             "parameters": parameters,
+            "wheels": wheels_of(vehicle),
             "limits": limits.model_dump(),
             "intervals": intervals,
             "length_m": track.length_m,
@@ -138,6 +159,7 @@ def picture(track: Track, found: dict[str, Any], title: str) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vehicle", default="bmw_320i", help="name in config/vehicles")
+    parser.add_argument("--plant", default="", help="single_track_drift or multi_body; by default as the vehicle says")
     parser.add_argument("--track", action="append", choices=TRACKS, help="by default all three")
     parser.add_argument("--intervals", type=int, default=250, help="of the collocation")
     parser.add_argument("--model", type=Path, help="folder of a fitted single track; by default nominal parameters")
@@ -148,7 +170,7 @@ def main() -> None:
     if not python:
         print("MBRL_PEERS_PYTHON names no Python that has casadi: nothing is computed")
         return
-    vehicle = vehicle_named(options.vehicle)
+    vehicle = vehicle_named(options.vehicle).with_plant(options.plant, "--plant")
     parameters = parameters_of(vehicle, options.model)
     laps = []
     for name in options.track or TRACKS:

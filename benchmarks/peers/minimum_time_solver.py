@@ -16,10 +16,12 @@ import numpy as np
 DEGREE = 3
 SMOOTHING = 1e-4  # on the squares of the controls, as shares of their limits; in seconds per lap
 SLOWEST_MPS = 0.5
+PEDALS_MPS2 = 0.1  # within so much of no acceleration engine and brakes are rounded off into one another
+LIFTED = 0.02  # share of its load at rest that a wheel keeps at least
 
 
-def dynamics(p):
-    """(state, control, curvature) -> (slopes over arc length, seconds per metre, shares of both axles' grip used)."""
+def dynamics(p, wheels):
+    """(state, control, curvature) -> (slopes over arc length, seconds per metre, eight numbers that are at most 1)."""
     state, control, curvature = ca.SX.sym("state", 7), ca.SX.sym("control", 2), ca.SX.sym("curvature")
     lateral, error, vx, vy, yaw_rate, steering, acceleration = ca.vertsplit(state)
     l_r = p["rear_fraction"] * p["wheelbase"]
@@ -30,6 +32,10 @@ def dynamics(p):
         "front": steering - ca.atan((vy + l_f * yaw_rate) / vx),
         "rear": ca.atan((l_r * yaw_rate - vy) / vx),
     }
+    pushed = (acceleration + ca.sqrt(acceleration**2 + PEDALS_MPS2**2)) / 2
+    braked = acceleration - pushed
+    front = wheels["drive_front"] * pushed + wheels["brake_front"] * braked
+    along = {"front": front, "rear": acceleration - front}
     force, used = {}, []
     for axle, slip in slips.items():
         friction, shape = p[f"friction_{axle}"], p[f"shape_{axle}"]
@@ -37,7 +43,12 @@ def dynamics(p):
         e = p.get(f"curvature_{axle}", 0.0)
         share = ca.sin(shape * ca.atan(stretch - e * (stretch - ca.atan(stretch))))
         force[axle] = friction * loads[axle] * share
-        used.append(share**2 + (acceleration / (9.81 * friction)) ** 2)
+        still = 9.81 * (p["rear_fraction"] if axle == "front" else 1 - p["rear_fraction"]) / 2
+        leaning = wheels[f"transfer_{axle}"] * vx * yaw_rate / still
+        for side in (-1, 1):
+            load = loads[axle] / (2 * still) + side * leaning
+            used.append(1 + (along[axle] / (2 * friction * still)) ** 2 - (1 - share**2) * load**2)
+            used.append(1 + LIFTED - load)
     drag = p.get("rolling_resistance", 0.0) + p.get("drag", 0.0) * vx**2
     across = force["front"] * ca.cos(steering)
     cornering = p["cornering_drag"] * (vy * yaw_rate - force["front"] * ca.sin(steering))
@@ -80,7 +91,7 @@ def problem_of(asked):
     limits, intervals = asked["limits"], asked["intervals"]
     slopes, _, weights = ca.collocation_coeff(ca.collocation_points(DEGREE, "radau"))
     step, curvature = asked["length_m"] / intervals, np.array(asked["curvature"])
-    car, top = dynamics(asked["parameters"]), scales(limits)
+    car, top = dynamics(asked["parameters"], asked["wheels"]), scales(limits)
     reach = np.array([limits["steering_rate_radps"], limits["jerk_mps3"]])
     scaled, controls = ca.MX.sym("x", 7, DEGREE * intervals), ca.MX.sym("u", 2, intervals)
     states = ca.mtimes(ca.diag(top), scaled)
@@ -107,7 +118,7 @@ def solve(asked):
     intervals = asked["intervals"]
     low, high, guess = (part.ravel() for part in bounds_and_guess(asked))
     controls = np.ones(2 * intervals)
-    equals, grips = 7 * DEGREE * intervals, 2 * DEGREE * intervals
+    equals, grips = 7 * DEGREE * intervals, 8 * DEGREE * intervals
     options = {
         "ipopt": {"max_iter": 2000, "tol": 1e-6, "print_level": 0, "mu_strategy": "adaptive", "linear_solver": "mumps"},
         "print_time": False,

@@ -109,8 +109,9 @@ class RacingTask(torch.nn.Module):
     The car's side is half its width from its reference point; ``boundary`` is a smooth wall that begins
     ``boundary_margin`` before an edge and a smooth step at the edge. ``slip`` limits ``|(vx yaw_rate, acceleration)|``,
     which a kinematic model has no other way to know, and the slip angle of the body. Forward acceleration counts
-    ``forward_demand`` times in it: no model with one wheel to an axle knows that inner wheels spin out of bends. Where the settings allow
-    obstacles there is one more term, of the same shape as that of the edges, from the car's outline to each of them.
+    ``forward_demand`` times in it: no model with one wheel to an axle knows that inner wheels spin out of bends. Where
+    the settings allow obstacles there is one more term, of the same shape as that of the edges, from the car's outline
+    to each of them.
 
     Args:
         track: the track.
