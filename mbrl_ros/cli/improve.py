@@ -129,7 +129,7 @@ def table(driven: Sequence[Round]) -> Table:
     title = "improve: error after 1 s of the model driven with, on a drive it had not seen"
     rows = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     rows.add_column("arm", no_wrap=True)
-    for name in ("", "grip", "limit\nm/s²", "best\nlap, s", "exits", "to\nedge, m", "slow\n%", "error\nm"):
+    for name in ("", "grip", "limit\nm/s²", "best\nlap, s", "laps/\nexits", "to\nedge, m", "slow\n%", "error\nm"):
         rows.add_column(name, justify="right", no_wrap=True)
     rows.add_column("new\nmodel")
     ordered = sorted(driven, key=lambda done: (_NAMES.index(done.arm), done.number))
@@ -140,7 +140,7 @@ def table(driven: Sequence[Round]) -> Table:
             f"{done.friction:.1f}",
             f"{done.limit_mps2:.2f}",
             shown(done.best_s, 2),
-            str(done.exits),
+            f"{len(done.lap_times_s)}/{done.exits}",
             f"{done.clearance_m:.2f}",
             f"{100 * done.distrusted:.0f}",
             f"{done.error_m:.3f}",
