@@ -16,9 +16,9 @@ after the other; drives of other settings are driven anew.
 The drives are on simulated time, plant, estimator, planner and gate in one process as in `mbrl race`, but trusting the
 model; a solve takes none of that time, and the same size and seed give the same drive. Laps count without the first,
 which begins at rest. steer is the integral of the squared rate of the steering command per lap, in rad^2/s. --optimum
-is what minimum_time.py wrote for the same vehicle, and is of a flying lap, too: the peer that --json names, with times
-of laps, not of solves, in ms; ratio is ours / peer, 1 at best, and spread the standard deviation of the laps as share
-of their mean. --pictures shows where each planner's fastest lap loses time against the optimum.
+is what minimum_time.py wrote for the same vehicle and plant, and is of a flying lap, too: the peer that --json names,
+with times of laps, not of solves, in ms; ratio is ours / peer, 1 at best, and spread the standard deviation of the laps
+as share of their mean. --pictures shows where each planner's fastest lap loses time against the optimum.
 
 The tracks are those of the 1:10 car, for a larger one as many times larger as its wheelbase is longer; the multi-body
 plant knows no 1:10 car (--vehicle f1tenth needs --plant single_track_drift).
@@ -219,11 +219,12 @@ def main() -> None:
     car = vehicle_named(options.vehicle).with_plant(options.plant, "--plant")
     scene = Scene(car, loaded_model(options.model, car))
     found = json.loads(options.optimum.read_text()) if options.optimum else []
-    written = {lap["track"]: lap for lap in found if lap["vehicle"] == options.vehicle}
+    driven = (options.vehicle, car.plant.model)
+    written = {lap["track"]: lap for lap in found if (lap["vehicle"], lap.get("plant")) == driven}
     tracks = {name: track_for(car, name) for name in options.track or TRACKS}
     if options.optimum and not tracks.keys() <= written.keys():
-        wanted = f"minimum_time.py --vehicle {options.vehicle} writes that"
-        raise SystemExit(f"{options.optimum}: not of {options.vehicle} on all of {', '.join(tracks)}; {wanted}")
+        wanted = f"minimum_time.py --vehicle {options.vehicle} --plant {car.plant.model} writes that"
+        raise SystemExit(f"{options.optimum}: not of {' with '.join(driven)} on all of {', '.join(tracks)}; {wanted}")
     variants = variants_of(options.planner or files_for(options.vehicle, scene.model))
     if several := [v.name for v in variants if getattr(v.settings, v.settings.planner).threads != 1]:
         raise SystemExit(f"{', '.join(several)}: the processor's time of a solve is its own on one thread alone")

@@ -1,11 +1,12 @@
-"""What a simulated car makes of its engine in bends: forward acceleration by what is asked for, and how hard it turns.
+"""What a simulated car makes of its engine in bends: change of speed by what is asked for, and how hard it turns.
 
     tools/run.sh python benchmarks/traction.py --json runs/traction.json [--vehicle bmw_320i] [--plant multi_body]
         [--speed 14] [--lateral 0 --lateral 8] [--asked 1 --asked 3]
 
 A driver who sees the true state holds a speed in a bend until it is as hard as wanted, and then asks the engine for so
-much. Printed is the mean acceleration along the car over 0.8 s after the engine has answered, and the lateral one that
-was really driven: a car that spins its inner wheel turns in. "lost" is a car that no longer drives where it looks.
+much. Printed is how fast the speed along the car then changes, over 0.8 s after the engine has answered and with what
+the bend itself costs, and vx times the yaw rate as really driven: a car that spins its inner wheel turns in. "lost" is
+a car that no longer drives where it looks.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ LOST_RAD = 0.35
 
 @dataclass(frozen=True)
 class Answer:
-    """Mean accelerations along and across the car [m/s^2]; nan where it was lost."""
+    """Slope of vx, and mean vx times the yaw rate [m/s^2]; nan where the car was lost."""
 
-    forward_mps2: float
+    speeding_mps2: float
     lateral_mps2: float
 
     def shown(self) -> str:
-        return "lost" if math.isnan(self.forward_mps2) else f"{self.forward_mps2:.2f} ({self.lateral_mps2:.1f})"
+        return "lost" if math.isnan(self.speeding_mps2) else f"{self.speeding_mps2:.2f} ({self.lateral_mps2:.1f})"
 
 
 def answer(car: Vehicle, speed_mps: float, lateral_mps2: float, asked_mps2: float) -> Answer:
@@ -88,7 +89,7 @@ def main() -> None:
     options = parser.parse_args()
     car = vehicle_named(options.vehicle).with_plant(options.plant, "--plant")
     asked = options.asked or [0.0, 1.0, 2.0, 3.0]
-    print("forward acceleration (lateral one driven), m/s^2, by what the engine is asked for")
+    print("change of speed (vx times yaw rate), m/s^2, by what the engine is asked for")
     print("bend    " + "".join(f"{value:>16.1f}" for value in asked))
     rows = []
     for lateral in options.lateral or [0.0, 4.0, 6.0, 7.0, 8.0, 9.0]:
