@@ -78,7 +78,7 @@ def wheels_of(vehicle: Vehicle) -> dict[str, float]:
     of each axle gains per lateral acceleration, per mass of the car [1]; nothing where an axle is one wheel.
 
     The axles share the moment of the car, and that of the body which leans out, by their roll stiffness (Milliken and
-    Milliken 1995, ch. 18). Tyres that give sideways are left out: they add 3 % in front and 10 % behind at 8 m/s^2.
+    Milliken 1995, ch. 18). That tyres give sideways, which moves some more of it, is left out.
     """
     car = parameter_set(vehicle.plant.parameters)
     wheels = {"drive_front": car.T_se, "brake_front": car.T_sb, "transfer_front": 0.0, "transfer_rear": 0.0}

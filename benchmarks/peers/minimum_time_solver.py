@@ -26,8 +26,9 @@ def dynamics(p, wheels):
     lateral, error, vx, vy, yaw_rate, steering, acceleration = ca.vertsplit(state)
     l_r = p["rear_fraction"] * p["wheelbase"]
     l_f = p["wheelbase"] - l_r
+    at_rest = {"front": 9.81 * p["rear_fraction"], "rear": 9.81 * (1 - p["rear_fraction"])}
     transfer = p.get("cg_height_ratio", 0.0) * acceleration
-    loads = {"front": 9.81 * p["rear_fraction"] - transfer, "rear": 9.81 * (1 - p["rear_fraction"]) + transfer}
+    loads = {"front": at_rest["front"] - transfer, "rear": at_rest["rear"] + transfer}
     slips = {
         "front": steering - ca.atan((vy + l_f * yaw_rate) / vx),
         "rear": ca.atan((l_r * yaw_rate - vy) / vx),
@@ -43,11 +44,10 @@ def dynamics(p, wheels):
         e = p.get(f"curvature_{axle}", 0.0)
         share = ca.sin(shape * ca.atan(stretch - e * (stretch - ca.atan(stretch))))
         force[axle] = friction * loads[axle] * share
-        still = 9.81 * (p["rear_fraction"] if axle == "front" else 1 - p["rear_fraction"]) / 2
-        leaning = wheels[f"transfer_{axle}"] * vx * yaw_rate / still
+        leaning = 2 * wheels[f"transfer_{axle}"] * vx * yaw_rate / at_rest[axle]
         for side in (-1, 1):
-            load = loads[axle] / (2 * still) + side * leaning
-            used.append(1 + (along[axle] / (2 * friction * still)) ** 2 - (1 - share**2) * load**2)
+            load = loads[axle] / at_rest[axle] + side * leaning
+            used.append(1 + (along[axle] / (friction * at_rest[axle])) ** 2 - (1 - share**2) * load**2)
             used.append(1 + LIFTED - load)
     drag = p.get("rolling_resistance", 0.0) + p.get("drag", 0.0) * vx**2
     across = force["front"] * ca.cos(steering)
