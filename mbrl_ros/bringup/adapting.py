@@ -67,6 +67,9 @@ class Outcome:
                 f"driving and kept it near {before.old_m:.3f} m on what it is not to forget"
             )
         changed = [f"{name} {old:.4g} to {new:.4g}" for name, (old, new) in self.adapted.changed.items()]
+        if self.adapted.regime:
+            told = ", ".join(f"{name} {value:.4g}" for name, value in self.adapted.regime.items())
+            changed.append(f"another regime with {told}, told apart by the driving before a prediction")
         return (
             f"{self.model.id} is {self.adapted_from} adapted: position error {before.new_m:.3f} to {after.new_m:.3f} m "
             f"on held-out new driving, {before.old_m:.3f} to {after.old_m:.3f} m on what it is not to forget; "

@@ -36,6 +36,9 @@ def adapt_command(
     forgetting_floor_m: Annotated[
         float, typer.Option(min=0.0, help="growth of that error in m that is never too much, however small it is")
     ] = _DEFAULTS.forgetting_floor_m,
+    regimes: Annotated[
+        int, typer.Option(min=1, max=8, help="sets of physical parameters that a learned model may know")
+    ] = _DEFAULTS.regimes,
     epochs: Annotated[int, typer.Option(min=1, help="passes of the residual over the new driving")] = _DEFAULTS.epochs,
     seed: Annotated[int, typer.Option(min=0, help="of batches and of what is held out")] = 0,
     topic: Topic = None,
@@ -47,6 +50,9 @@ def adapt_command(
     json_file: JsonFile = None,
 ) -> None:
     """Adapt a model to newly driven data: friction, understeer and delays, then the residual, each in bounded steps.
+
+    What the old driving contradicts a learned model may keep beside its own parameters, as another of --regimes: in
+    which of them the car is, it is told from the last seconds before every prediction.
 
     New and replayed driving are learned from in equal parts; a step that makes the error on held-out replayed driving
     grow by more than --forgetting and by more than --forgetting-floor-m is not taken. The result is a new model,
@@ -64,7 +70,7 @@ def adapt_command(
     console = Console()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     settings = AdaptationSettings(
-        forgetting=forgetting, forgetting_floor_m=forgetting_floor_m, epochs=epochs, seed=seed
+        forgetting=forgetting, forgetting_floor_m=forgetting_floor_m, regimes=regimes, epochs=epochs, seed=seed
     )
     adaptation = Adaptation(model, bags, replay or [], out, settings, given)
     with Progress(*columns, console=console, transient=True) as progress:
@@ -78,6 +84,7 @@ def adapt_command(
     console.print(words, soft_wrap=True, highlight=False)
     changed = {name: {"before": before, "after": after} for name, (before, after) in adapted.changed.items()}
     figures = {"before": asdict(adapted.before), "after": asdict(adapted.after), "parameters": changed}
+    figures["regime"] = adapted.regime
     write_figures(json_file, {"model": result.id, "adapted_from": outcome.adapted_from, **figures})
     if not outcome.better:
         raise typer.Exit(1)
@@ -96,3 +103,5 @@ def _show(console: Console, adapted: Adapted) -> None:
     console.print(errors)
     for name, (before, after) in adapted.changed.items():
         console.print(f"{name}: {before:.4g} -> {after:.4g}", highlight=False)
+    for name, value in adapted.regime.items():
+        console.print(f"{name} in another regime: {value:.4g}", highlight=False)

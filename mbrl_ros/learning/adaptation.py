@@ -22,6 +22,7 @@ from mbrl_ros.learning.examples import Examples, examples_for
 from mbrl_ros.learning.held_out import held_out_errors, held_out_scores
 from mbrl_ros.learning.objective import MultiStep
 from mbrl_ros.learning.recipe import TrainingSettings
+from mbrl_ros.learning.regimes import with_regime, without_regimes
 from mbrl_ros.learning.reidentification import reidentified
 from mbrl_ros.models.identification.fit import Fitting, Knowledge
 from mbrl_ros.models.learned import LearnedModel
@@ -54,6 +55,12 @@ class AdaptationSettings(Settings):
     )
     friction_step: PositiveFloat = Field(default=0.5, le=1.0, description="largest change of a friction, as a share")
     understeer_step_s2pm: PositiveFloat = Field(default=0.01, description="largest change of the understeer [s^2/m]")
+    regimes: PositiveInt = Field(
+        default=2, le=8, description="sets of physical parameters that a learned model may know; 1 for its own alone"
+    )
+    regime_s: PositiveFloat = Field(
+        default=4.0, le=5.0, description="driving before a prediction that tells in which regime the car is [s]"
+    )
     delay_step_s: PositiveFloat = Field(default=0.03, le=0.5, description="largest change of a delay [s]")
     epochs: PositiveInt = Field(default=60, description="passes of the residual over the new driving")
     batch: PositiveInt = Field(default=32, description="predictions of new and as many of replayed driving per step")
@@ -84,6 +91,7 @@ class Adapted:
         provenance: what its passport is to say; bags are for the caller to add.
         before, after: errors of the old and of the adapted model.
         changed: physical parameters that changed, as (old, new) by name.
+        regime: physical parameters of a regime that the model did not know; empty where there is none.
     """
 
     model: ParametricModel | LearnedModel
@@ -91,6 +99,7 @@ class Adapted:
     before: Errors
     after: Errors
     changed: dict[str, tuple[float, float]]
+    regime: dict[str, float]
 
 
 Progress = Callable[[str, float], None]
@@ -108,12 +117,11 @@ def adapt(
 
     Recursive: the old parameters are the prior, so the next adaptation begins with this one's result. The new driving
     says which physics it was driven with; of the way there, as much is taken as helps on held-out new driving without
-    making the error on held-out replayed driving grow by more than the settings allow. From there the residual learns
-    from new and replayed driving in equal parts, and stays as it was at its best under the same condition.
-
-    A residual with memory can be right in both regimes, since the last second tells it in which it is (for which all
-    its layers must learn: the last one alone finds no such memory). Physics alone has one friction, and goes only as
-    far as the replayed driving allows.
+    making the error on held-out replayed driving grow by more than the settings allow. Physics alone has one friction,
+    and goes no further. A learned model may know several regimes: the new driving's tyres besides its own, and which of
+    them the car is on is told from the seconds before a prediction (see `models.learned.regimes`). From the better of
+    both its residual learns from new and replayed driving in equal parts, and stays as it was at its best under the
+    same condition.
 
     Args:
         loaded: the model in force; physics, or a learned model of any kind.
@@ -132,25 +140,30 @@ def adapt(
         raise ModelError(f"model {loaded.id} ({model.kind}) cannot be adapted; only physics and learned models can")
     if not math.isclose(model.dt, new[0].dt, rel_tol=1e-6):
         raise ModelError(f"model {loaded.id} steps {model.dt:g} s; read the driving with --rate {1 / model.dt:g}")
-    before = _errors(model, new, old, settings)
+    past_s = max(history_s(model), settings.regime_s) if isinstance(model, LearnedModel) else history_s(model)
+    before = _errors(model, new, old, settings, past_s)
     tell("physics", 0.0)
     best, least = model, before
 
     def consider(candidate: _Model) -> None:
         nonlocal best, least
-        reached = _errors(candidate, new, old, settings)
+        reached = _errors(candidate, new, old, settings, past_s)
         if reached.new_m < least.new_m and reached.old_m <= settings.most_m(before.old_m):
             best, least = candidate, reached
 
     wanted = _wanted_physics(model, new, settings)
     for share in _SHARES if wanted else ():
         consider(_with_physics(model, wanted, share))
+    regime = {name: value for name, value in wanted.items() if not name.endswith("_delay")}
+    if isinstance(model, LearnedModel) and regime and settings.regimes > 1:
+        driving, most = (old, new), settings.regimes
+        consider(with_regime(model, regime, driving, _training(settings), most=most, history_s=settings.regime_s))
     if isinstance(best, LearnedModel):
         consider(_relearned(best, new, old, before, settings, lambda share: tell("residual", 0.2 + 0.8 * share)))
     best, uncertainty = _calibrated(best, new, old, settings)
     tell("done", 1.0)
     provenance = _provenance(loaded, best, uncertainty, new, _training(settings))
-    return Adapted(best, provenance, before, least, _changed(model, best))
+    return Adapted(best, provenance, before, least, _changed(model, best), _added(model, best))
 
 
 # -- physics ---------------------------------------------------------------------------------------------------
@@ -173,7 +186,7 @@ def _wanted_physics(model: _Model, new: Sequence[Drive], settings: AdaptationSet
     high = np.minimum(centre + step, [physics.table[name].high for name in names])
     training, knowledge = _training(settings), Knowledge(names, low, high, centre, step)
     if isinstance(model, LearnedModel):
-        return reidentified(model, new, knowledge, training, 1)
+        return reidentified(without_regimes(model), new, knowledge, training, 1)
     windows = cut_windows(
         new,
         horizon_s=settings.horizon_s,
@@ -269,8 +282,11 @@ def _examples(model: LearnedModel, drives: Sequence[Drive], settings: Adaptation
 # -- errors and passport ---------------------------------------------------------------------------------------
 
 
-def _errors(model: _Model, new: Sequence[Drive], old: Sequence[Drive], settings: AdaptationSettings) -> Errors:
-    return Errors(*(float(held_out_errors(model, drives, _training(settings)).mean()) for drives in (new, old)))
+def _errors(
+    model: _Model, new: Sequence[Drive], old: Sequence[Drive], settings: AdaptationSettings, past_s: float
+) -> Errors:
+    training = _training(settings)
+    return Errors(*(float(held_out_errors(model, drives, training, past_s).mean()) for drives in (new, old)))
 
 
 def _training(settings: AdaptationSettings) -> TrainingSettings:
@@ -318,3 +334,11 @@ def _changed(old: _Model, new: _Model) -> dict[str, tuple[float, float]]:
         return {}
     pairs = {name: (value, after.values()[name]) for name, value in before.values().items()}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _added(old: _Model, new: _Model) -> dict[str, float]:
+    """Parameters of the regime that ``new`` knows and ``old`` does not."""
+    if not isinstance(new, LearnedModel) or new.config.regimes is None:
+        return {}
+    known = old.config.regimes if isinstance(old, LearnedModel) else None
+    return dict(new.config.regimes.others[-1]) if new.config.regimes != known else {}

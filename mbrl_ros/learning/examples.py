@@ -15,7 +15,7 @@ from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.learning.stored import RowWriter, StoredTensor
 from mbrl_ros.models.learned import LearnedModel, Prepared
 
-STORED = ("car", "inputs", "applied", "driven")
+STORED = ("car", "inputs", "shares", "applied", "driven")
 _CHUNK = 512  # stretches that are read by the base at once
 
 
@@ -27,7 +27,7 @@ class Examples:
 
     Args:
         car: [V, N, 8] states at the starts.
-        inputs: [V, N, P, F] see `models.learned.Prepared`.
+        inputs, shares: [V, N, P, F] and [V, N, K], see `models.learned.Prepared`.
         applied: [V, N, H, A] actions that act.
         driven: [V, N, H, 8] what happened.
         observed: [N, 8] bool.
@@ -38,6 +38,7 @@ class Examples:
 
     car: StoredTensor
     inputs: StoredTensor
+    shares: StoredTensor
     applied: StoredTensor
     driven: StoredTensor
     observed: torch.Tensor
@@ -131,6 +132,7 @@ def _stored(model: LearnedModel, driving: Driving) -> dict[str, torch.Tensor]:
     return {
         "car": prepared.car,
         "inputs": prepared.inputs,
+        "shares": prepared.shares,
         "applied": driving.applied[:, past:],
         "driven": driving.states[:, past + 1 :],
     }

@@ -20,13 +20,21 @@ SCORED_S = (1.0, 2.0)
 """Horizons of `held_out_scores` [s]."""
 
 
-def held_out_errors(model: DynamicsModel, drives: Sequence[Drive], settings: TrainingSettings) -> torch.Tensor:
+def held_out_errors(
+    model: DynamicsModel, drives: Sequence[Drive], settings: TrainingSettings, past_s: float = 0.0
+) -> torch.Tensor:
     """[N, H] position errors [m] after each step, in predictions from the held-out part of ``drives``.
+
+    Args:
+        model: any.
+        drives: the driving.
+        settings: of the predictions, and of what is held out.
+        past_s: driving that every start has behind it, at least [s]: models that see as much have the same starts.
 
     Raises:
         DataError: there is too little driving; the message says what to do.
     """
-    stretches = find_stretches(drives, model.delay.detach(), history_s(model), settings)
+    stretches = find_stretches(drives, model.delay.detach(), max(past_s, history_s(model)), settings)
     held_out = held_out_windows(stretches.starts.block, 1, settings)[0]
     driving = stretches.cut(held_out.nonzero()[:, 0].numpy())
     past = driving.past

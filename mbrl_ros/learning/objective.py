@@ -81,7 +81,7 @@ class MultiStep:
 def predictions(model: LearnedModel, examples: Examples, view: int, rows: torch.Tensor) -> torch.Tensor:
     """[M, n, H, 8] what each member predicts from the windows ``rows`` [n], in the mirror for view 1."""
     model = model.mirrored() if view else model
-    memory = model.recall(examples.inputs[view, rows])
+    memory = model.recall(examples.inputs[view, rows], examples.shares[view, rows])
     car = examples.car[view, rows].expand(model.config.network.members, -1, -1)
     states = []
     for action in examples.applied[view, rows].unbind(dim=1):
@@ -107,7 +107,7 @@ class SingleStep:
     def losses(self, model: LearnedModel, view: int, rows: torch.Tensor) -> Losses:
         """Of the steps from the windows ``rows`` [n], seen in the mirror or not."""
         examples, model = self.examples, model.mirrored() if view else model
-        memory = model.recall(examples.inputs[view, rows])
+        memory = model.recall(examples.inputs[view, rows], examples.shares[view, rows])
         mean, log_variance, predicted = model.outputs(examples.car[view, rows], memory, examples.applied[view, rows, 0])
         lacking = (examples.driven[view, rows, 0] - predicted)[..., VX : YAW_RATE + 1]
         wanted = lacking / (model.held_s * model.limits)

@@ -79,7 +79,7 @@ class _Objective:
         past = driving.past
         with torch.no_grad():
             prepared = model.prepare(driving.states[:, : past + 1], driving.observed, driving.applied[:, :past])
-            memory = model.recall(prepared.inputs)
+            memory = model.recall(prepared.inputs, prepared.shares)
             car = prepared.car.expand(model.config.network.members, -1, -1)
             states = []
             for action in driving.applied[:, past:].unbind(dim=1):

@@ -28,7 +28,7 @@ class Asked:
     """What one iteration begins with.
 
     Args:
-        start: [8] state.
+        start: [S] state.
         mean: [H, 2] nominal plan.
         previous: [H, 2] the shifted previous plan.
         past: [P, 2] commands that were sent and may still act.

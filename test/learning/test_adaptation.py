@@ -8,7 +8,8 @@ from mbrl_ros.core.errors import ModelError
 from mbrl_ros.core.layout import ACTIONS
 from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.learning.adaptation import AdaptationSettings, adapt
-from mbrl_ros.learning.recipe import Recipe
+from mbrl_ros.learning.recipe import Recipe, TrainingSettings
+from mbrl_ros.learning.regimes import with_regime, without_regimes
 from mbrl_ros.learning.training import train
 from mbrl_ros.models import passport
 from mbrl_ros.models.parametric import build
@@ -99,6 +100,34 @@ def test_a_residual_learns_the_new_and_keeps_the_old(learned):
     assert adapted.after.old_m <= settings.most_m(adapted.before.old_m)
     assert adapted.provenance.notes[-1] == f"adapted from {learned.id}"
     assert adapted.provenance.uncertainty != learned.passport.uncertainty  # calibrated on both
+
+
+def test_tyres_that_replayed_driving_contradicts_become_another_regime(learned):
+    new, old = driven(0.5, 20, swing=0.22, seed=1), driven(1.0, 20, swing=0.22, seed=2)
+    settings = AdaptationSettings(horizon_s=1.0, start_every_s=0.25, epochs=1, learning_rate=1e-6, regime_s=2.0)
+    adapted = adapt(learned, [new], [old], settings)
+    assert adapted.regime["friction_front"] == pytest.approx(0.5, abs=0.08)
+    assert adapted.changed == {}
+    assert adapted.after.new_m < 0.4 * adapted.before.new_m
+    assert adapted.after.old_m < 1.05 * adapted.before.old_m
+    alone = adapt(learned, [new], [old], settings.model_copy(update={"regimes": 1}))
+    assert alone.regime == {}
+    assert adapted.after.new_m < 0.6 * alone.after.new_m
+
+
+def test_of_too_many_regimes_the_nearest_makes_place(learned):
+    settings = TrainingSettings(horizon_s=1.0, start_every_s=0.25)
+    dry, wet, ice = ({"friction_front": mu, "friction_rear": mu} for mu in (0.9, 0.6, 0.3))
+    drives, knows = [[driven(0.6, 20, swing=0.2, seed=1)]], {"most": 3, "history_s": 2.0}
+    one = with_regime(learned.model, wet, drives, settings, **knows)
+    two = with_regime(one, ice, drives, settings, **knows)
+    assert two.config.regimes.others == (wet, ice)
+    three = with_regime(two, dict.fromkeys(ice, 0.35), drives, settings, **knows)
+    assert three.config.regimes.others == (wet, dict.fromkeys(ice, 0.35))
+    assert with_regime(three, dry, drives, settings, **knows).config.regimes.others[0]["friction_front"] == 0.35
+    # In stretches on that friction its own physics is surprised by noise alone, which the others would not be.
+    assert two.config.regimes.surprise == pytest.approx(one.config.regimes.surprise, rel=0.2)
+    assert without_regimes(three).state_layout == learned.model.state_layout
 
 
 def test_driving_at_another_rate_is_refused():

@@ -13,7 +13,7 @@ from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import ACTIONS, VX, YAW
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.models import passport
-from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
+from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, Regimes, build_base
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning.ddp.commands import commanded
 from mbrl_ros.planning.ddp.planner import DDPPlanner
@@ -169,10 +169,11 @@ def test_drives_off_and_stays_on_the_track(kind, vehicle, track):
     assert -place.section.width_right < place.lateral < place.section.width_left
 
 
-def learned(kind, members, vehicle):
+def learned(kind, members, vehicle, regimes=None):
     torch.manual_seed(0)
     guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
-    config = Config(DT / 2, "cg", Base("kinematic_bicycle", "acceleration"), Network(kind, members, hidden=4), guard)
+    network = Network(kind, members, hidden=4)
+    config = Config(DT / 2, "cg", Base("kinematic_bicycle", "acceleration"), network, guard, regimes)
     seen = 7 if kind == "mlp" else 13
     values = build_for(vehicle, "kinematic_bicycle", dt=DT / 2).values()
     model = LearnedModel(build_base(config, values), config, torch.zeros(seen), torch.ones(seen))
@@ -180,10 +181,15 @@ def learned(kind, members, vehicle):
     return passport.in_memory(model)
 
 
-@pytest.mark.parametrize(("kind", "members"), [("mlp", 1), ("mlp", 3), ("gru", 1)])
-def test_plans_through_a_learned_model_also_with_members_or_memory(kind, members, vehicle, track):
+STIFFER = Regimes(({"understeer": 0.03},), 2.0, (1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "regimes"), [("mlp", 1, None), ("mlp", 3, None), ("gru", 1, None), ("mlp", 1, STIFFER)]
+)
+def test_plans_through_a_learned_model_also_with_members_memory_or_regimes(kind, members, regimes, vehicle, track):
     settings = DDPPlannerSettings(horizon=HORIZON, dt_s=DT, backend="eager", first_iterations=4)
-    plan = racing_ddp(learned(kind, members, vehicle), vehicle, track, settings, SMOOTH, seed=0).plan(
+    plan = racing_ddp(learned(kind, members, vehicle, regimes), vehicle, track, settings, SMOOTH, seed=0).plan(
         Problem(at_rest(track), 1.0, sent_nothing())
     )
     assert plan.states.shape == (HORIZON + 1, 8)
@@ -196,7 +202,7 @@ def test_a_learned_model_is_planned_through_in_cpp_to_the_same_plan(vehicle, tra
     plans = []
     for backend in ("compiled", "eager"):
         settings = DDPPlannerSettings(horizon=8, dt_s=DT, backend=backend, first_iterations=3, step_sizes=4)
-        subject = racing_ddp(learned("mlp", 2, vehicle), vehicle, track, settings, SMOOTH, seed=0)
+        subject = racing_ddp(learned("mlp", 2, vehicle, STIFFER), vehicle, track, settings, SMOOTH, seed=0)
         subject.warm_up()
         assert subject.backend == backend, subject.note
         plans.append(subject.plan(Problem(at_rest(track), 1.0, sent_nothing())))

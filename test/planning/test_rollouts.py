@@ -11,7 +11,7 @@ from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track_generator import TrackSettings, generate_track
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.training import train
-from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
+from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, Regimes, build_base
 from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning import packages
@@ -113,13 +113,14 @@ def test_states_that_a_model_keeps_row_by_row_go_into_the_next_step_as_they_shou
     torch.testing.assert_close(ours.costs, theirs.costs)
 
 
-def learned(dt, seed=0):
-    """A model with memory whose weights are all random."""
+def learned(dt, seed=0, kind="gru", physics="kinematic_bicycle", regimes=None):
+    """A model whose weights are all random, with memory unless it is of another kind."""
     torch.manual_seed(seed)
-    network = Network("gru", members=2, hidden=16)
+    network = Network(kind, members=2, hidden=16)
     guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
-    config = Config(dt, "cg", Base("kinematic_bicycle", "acceleration"), network, guard)
-    model = LearnedModel(build_base(config, {"wheelbase": 0.33}), config, torch.zeros(13), torch.ones(13)).double()
+    config = Config(dt, "cg", Base(physics, "acceleration"), network, guard, regimes)
+    seen = 7 if kind == "mlp" else 13
+    model = LearnedModel(build_base(config, {"wheelbase": 0.33}), config, torch.zeros(seen), torch.ones(seen)).double()
     torch.nn.init.normal_(model.head.layers[-1].weight, std=0.3)
     return model
 
@@ -135,6 +136,21 @@ def test_memory_travels_along_in_rollouts(race, start, actions):
         costs = rollouts.evaluate(begin, actions)
     torch.testing.assert_close(trace.states.double(), states, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(costs, trace.costs.sum(dim=1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "gru"])
+def test_compiled_rollouts_of_a_model_that_tells_regimes_apart_agree_with_eager_ones(kind, race, start, actions):
+    regimes = Regimes(({"friction_front": 0.3, "friction_rear": 0.35},), 2.0, (1.0, 1.0))
+    model = learned(race.dt, kind=kind, physics="single_track", regimes=regimes)
+    slippery = [compiled_and_eager(model, race, begun(model, start, share), actions) for share in (0.0, 1.0)]
+    assert (slippery[0] - slippery[1])[..., :2].abs().max() > 0.05
+
+
+def begun(model, start, share):
+    """A state with some memory, in a further regime with that ``share``."""
+    memory = 0.3 * torch.ones(2, (len(model.state_layout) - len(start)) // 2)
+    memory[:, -1] = share
+    return torch.cat([start, memory.flatten()])
 
 
 def trained(vehicle, dt, work):

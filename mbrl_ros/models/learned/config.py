@@ -93,6 +93,38 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Regimes:
+    """What else the car may be driven in than what its physics is of, as other tyres or a wet road.
+
+    Args:
+        others: of each further regime the physical parameters that differ, by name; the same names in all.
+        history_s: driving before a start that tells in which of them the car is [s].
+        surprise: standard deviations of what physics gets wrong of vy [m/s^2] and yaw_rate [rad/s^2] in the right
+            regime, see `models.learned.regimes.surprises`.
+
+    Raises:
+        ModelError: a value makes no sense.
+    """
+
+    others: tuple[dict[str, float], ...]
+    history_s: float
+    surprise: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if not self.others or not self.names or any(other.keys() != set(self.names) for other in self.others):
+            raise ModelError(f"regimes: others {self.others} must name parameters, all of them the same")
+        if not 0 < self.history_s <= 30:
+            raise ModelError(f"regimes: history_s is {self.history_s}, must be in (0, 30]")
+        if not min(self.surprise) > 0:
+            raise ModelError(f"regimes: surprise is {self.surprise}, must be positive")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that differ."""
+        return tuple(self.others[0])
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that a learned model is built from besides weights and normaliser.
 
@@ -102,6 +134,7 @@ class Config:
         base: what predicts before the network.
         network: the residual's.
         guard: limits of the outputs.
+        regimes: further ones that the physics is known in, if any.
     """
 
     dt: float
@@ -109,3 +142,4 @@ class Config:
     base: Base
     network: Network
     guard: Guard
+    regimes: Regimes | None = None

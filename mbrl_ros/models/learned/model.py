@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
 
 from mbrl_ros.core.angles import wrap_angle
-from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, YAW, YAW_RATE, Layout, X, Y
-from mbrl_ros.models.learned.config import Config
+from mbrl_ros.core.errors import ModelError
+from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, VY, YAW, YAW_RATE, Layout, X, Y
+from mbrl_ros.models.learned.config import Config, Regimes
 from mbrl_ros.models.learned.inertia import Inertia
 from mbrl_ros.models.learned.networks import Perceptron, RecurrentCell
+from mbrl_ros.models.learned.regimes import averaged, belief
 from mbrl_ros.models.parametric import ParametricModel
 
 SURPRISES = ("along", "across", "yaw", "vx", "vy", "yaw_rate")
@@ -20,6 +23,7 @@ SURPRISES = ("along", "across", "yaw", "vx", "vy", "yaw_rate")
 OUTPUTS = ("vx", "vy", "yaw_rate")
 """What a network corrects."""
 
+_TELLING = [VY, YAW_RATE]
 _SEEN = slice(VX, ACCELERATION + 1)
 _VELOCITIES = slice(VX, YAW_RATE + 1)
 _RENEWED = {"kinematic_bicycle": ("vy", "yaw_rate")}
@@ -38,10 +42,12 @@ class Prepared:
     Args:
         car: [N, 8] states at the starts, what is not recorded filled in by the base.
         inputs: [N, P, F] what a network with memory reads of the P steps, not normalised; P is 0 without memory.
+        shares: [N, K] how much the car is believed to be in each further regime; K is 0 without any.
     """
 
     car: torch.Tensor
     inputs: torch.Tensor
+    shares: torch.Tensor
 
 
 class LearnedModel(torch.nn.Module):
@@ -56,6 +62,9 @@ class LearnedModel(torch.nn.Module):
     reads the driving before the start, in particular how far the base was off then (`SURPRISES`). It thereby knows
     of slopes, wind, tyres and of sensors that are late or turned.
 
+    With regimes each member's memory ends with how much the car is believed to be in each of them, told from the
+    driving before the start; the physics has its own parameters and theirs in these shares.
+
     Args:
         base: what is corrected.
         config: see there.
@@ -69,6 +78,7 @@ class LearnedModel(torch.nn.Module):
     held_s: torch.Tensor
     share: torch.Tensor
     elites: torch.Tensor
+    others: torch.Tensor
 
     def __init__(self, base: ParametricModel | Inertia, config: Config, mean: torch.Tensor, std: torch.Tensor) -> None:
         super().__init__()
@@ -93,7 +103,9 @@ class LearnedModel(torch.nn.Module):
             shape = (network.members, 1, len(OUTPUTS))
             self.lowest, self.highest = (torch.nn.Parameter(torch.full(shape, bound)) for bound in _LOG_VARIANCES)
         self._remembered = self.cell.memory if self.cell is not None else 0
-        names = tuple(f"memory_{k}" for k in range(network.members * self._remembered))
+        others = _checked(base, config.regimes)
+        self._width = self._remembered + len(others)
+        names = tuple(f"memory_{k}" for k in range(network.members * self._width))
         self.state_layout = Layout(STATE.names + names, STATE.units + ("1",) * len(names))
         renewed = [name in _RENEWED.get(base.kind, ()) for name in OUTPUTS]
         self._constant("mean", mean)
@@ -106,6 +118,7 @@ class LearnedModel(torch.nn.Module):
 
         members = range(network.members)
         self._constant("elites", torch.tensor(network.elites or tuple(members)))
+        self._constant("others", torch.tensor(others, dtype=mean.dtype))
 
     def with_base(self, base: ParametricModel) -> LearnedModel:
         """A copy on another base of the same kind; its networks are the same tensors."""
@@ -124,8 +137,9 @@ class LearnedModel(torch.nn.Module):
 
     @property
     def history_s(self) -> float:
-        """Driving before a start that fills the memory, or lets the base settle [s]."""
-        return self.config.network.history_s
+        """Driving before a start that fills the memory, lets the base settle, or tells regimes apart [s]."""
+        regimes = self.config.regimes
+        return max(self.config.network.history_s, regimes.history_s if regimes else 0.0)
 
     @property
     def normaliser(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,8 +152,8 @@ class LearnedModel(torch.nn.Module):
         state = state.expand(*shape, -1).reshape(-1, state.shape[-1])
         action = action.expand(*shape, -1).reshape(-1, action.shape[-1])
         car = state[:, : len(STATE)]
-        predicted = self.base(car, action)
         memory = self._by_member(state[:, len(STATE) :])
+        predicted = self._predicted(car, action, memory)
         output, memory = self._network(self._seen(car, predicted, action)[None], memory)
         change = self._change(output)[self.elites].mean(dim=0)
         following = self._corrected(car, predicted, change)
@@ -157,8 +171,8 @@ class LearnedModel(torch.nn.Module):
             noise: [N, 3] standard normal; without effect where members do not say how uncertain they are.
         """
         car = state[:, : len(STATE)]
-        predicted = self.base(car, action)
         memory = self._by_member(state[:, len(STATE) :])
+        predicted = self._predicted(car, action, memory)
         output, memory = self._network(self._seen(car, predicted, action)[None], memory)
         chosen = output[member, torch.arange(len(state), device=state.device)]
         change = self._change(chosen)
@@ -174,7 +188,7 @@ class LearnedModel(torch.nn.Module):
 
         The third is the base's prediction [N, 8]. Arguments as those of `advance`, but ``car`` is [N, 8].
         """
-        predicted = self.base(car, action)
+        predicted = self._predicted(car, action, memory)
         output, _ = self._network(self._seen(car, predicted, action)[None], memory)
         return torch.tanh(output[..., : len(OUTPUTS)]), self.log_variance(output), predicted
 
@@ -187,23 +201,45 @@ class LearnedModel(torch.nn.Module):
     def start(self, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor) -> torch.Tensor:
         """[N, S] states to begin with; see `models.starting.start`."""
         prepared = self.prepare(states, observed, applied)
-        return torch.cat([prepared.car, self._flat(self.recall(prepared.inputs))], dim=-1)
+        return torch.cat([prepared.car, self._flat(self.recall(prepared.inputs, prepared.shares))], dim=-1)
 
     def prepare(self, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor) -> Prepared:
         """What depends on the base alone; arguments as those of `models.starting.start`."""
+        shares = states.new_zeros(len(states), 0)
+        if self.config.regimes is not None:
+            usual = states.new_tensor(self.config.regimes.surprise)
+            shares = belief(self.surprises(states, observed, applied) / usual)[:, 1:]
+        steps = min(math.ceil(self.config.network.history_s / self.dt - 1e-9), applied.shape[1])
+        states, applied = states[:, states.shape[1] - 1 - steps :], applied[:, applied.shape[1] - steps :]
+        recorded, predicted = self._followed(states, observed, applied, self._physics(shares.T))
+        inputs = self._read(recorded[:, :-1], recorded[:, 1:], predicted, applied)
+        return Prepared(recorded[:, -1], inputs if self.encoder is not None else inputs[:, :0], shares)
+
+    def surprises(self, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor) -> torch.Tensor:
+        """[R, N, C, 2] what physics gets wrong of (vy, yaw_rate) per second in each regime, its own first.
+
+        On average over spans of `regimes.SPAN_S`, the oldest first; 0 where nothing is recorded. Arguments as those of
+        `models.starting.start`.
+        """
+        found = []
+        for others in torch.cat([self.others.new_zeros(1, len(self.others)), torch.eye(len(self.others))]).to(states):
+            recorded, predicted = self._followed(states, observed, applied, self._physics(others))
+            missed = (recorded[:, 1:, _TELLING] - predicted[..., _TELLING]) / self.dt
+            found.append(averaged(missed, self.dt))
+        return torch.stack(found)
+
+    def _followed(
+        self, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor, physics: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[N, P + 1, 8] states, what is not recorded as the base has it, and [N, P, 8] its predictions one step on."""
         if bool(observed.all()):  # then no step needs the one before it, and all are predicted at once
-            car = states[:, -1]
-            inputs = self._read(states[:, :-1], states[:, 1:], self.base(states[:, :-1], applied), applied)
-            return Prepared(car, inputs if self.encoder is not None else inputs[:, :0])
-        car, rows = states[:, 0], []
+            along = {name: value[..., None] for name, value in physics.items()}
+            return states, self._based(states[:, :-1], applied, along)
+        recorded, predicted = [states[:, 0]], []
         for k in range(applied.shape[1]):
-            predicted = self.base(car, applied[:, k])
-            recorded = torch.where(observed, states[:, k + 1], predicted)
-            rows.append(self._read(car, recorded, predicted, applied[:, k]))
-            car = recorded
-        if self.encoder is None or not rows:
-            return Prepared(car, car.new_zeros(len(car), 0, len(self.mean)))
-        return Prepared(car, torch.stack(rows, dim=1))
+            predicted.append(self._based(recorded[-1], applied[:, k], physics))
+            recorded.append(torch.where(observed, states[:, k + 1], predicted[-1]))
+        return torch.stack(recorded, dim=1), torch.stack(predicted, dim=1) if predicted else states[:, :0]
 
     def _read(
         self, car: torch.Tensor, recorded: torch.Tensor, predicted: torch.Tensor, action: torch.Tensor
@@ -212,20 +248,20 @@ class LearnedModel(torch.nn.Module):
         surprise = _surprise(recorded, predicted) / self.dt
         return torch.cat([recorded[..., _SEEN], self._asked(car, action), surprise], dim=-1)
 
-    def recall(self, inputs: torch.Tensor) -> torch.Tensor:
-        """[M, W, N] memory after the driving ``inputs`` [N, P, F]."""
+    def recall(self, inputs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """[M, W, N] memory after the driving ``inputs`` [N, P, F], in regimes as ``shares`` [N, K] say."""
         members = self.config.network.members
         memory = inputs.new_zeros(members, self._remembered, len(inputs))
         if self.encoder is not None:
             for x in self._normalised(inputs).unbind(dim=1):
                 memory = self.encoder(x.T.expand(members, -1, -1), memory)
-        return memory
+        return torch.cat([memory, shares.T.expand(members, -1, -1)], dim=1) if self.config.regimes else memory
 
     def advance(
         self, car: torch.Tensor, memory: torch.Tensor, action: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The next [M, N, 8] states and memories [M, W, N], each member going its own way; ``action`` is [N, A]."""
-        predicted = self.base(car, action)
+        predicted = self._predicted(car, action, memory)
         output, memory = self._network(self._seen(car, predicted, action.expand(len(car), -1, -1)), memory)
         return self._corrected(car, predicted, self._change(output)), memory
 
@@ -249,7 +285,7 @@ class LearnedModel(torch.nn.Module):
         self.register_buffer(name, value, persistent=False)
 
     def _by_member(self, memory: torch.Tensor) -> torch.Tensor:
-        return memory.T.unflatten(0, (self.config.network.members, self._remembered))
+        return memory.T.unflatten(0, (self.config.network.members, self._width))
 
     def _flat(self, memory: torch.Tensor) -> torch.Tensor:
         return memory.flatten(0, 1).T
@@ -285,8 +321,37 @@ class LearnedModel(torch.nn.Module):
         x = x.mT.expand(self.config.network.members, -1, -1)
         if self.cell is None:
             return self.head(x).mT, memory
-        memory = self.cell(x, memory)
+        if self.config.regimes is None:
+            memory = self.cell(x, memory)
+        else:
+            own, regimes = memory[:, : self._remembered], memory[:, self._remembered :]
+            memory = torch.cat([self.cell(x, own), regimes], dim=1)
         return self.head(memory[:, : self.cell.hidden]).mT, memory
+
+    @torch.no_grad()
+    def physics(self, state: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Parameters that are others in the regimes of a state [S], by name."""
+        memory = self._by_member(state[None, len(STATE) :])
+        return {name: value[0] for name, value in self._physics(memory[0, self._remembered :]).items()}
+
+    def _predicted(self, car: torch.Tensor, action: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        """[..., 8] the base's prediction, in the regimes that the ``memory`` [M, W, N] of each row says."""
+        if self.config.regimes is None:
+            return self.base(car, action)
+        return self.base(car, action, self._physics(memory[0, self._remembered :]))
+
+    def _based(self, car: torch.Tensor, action: torch.Tensor, physics: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.base(car, action, physics) if physics else self.base(car, action)
+
+    def _physics(self, shares: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Parameters [...] that differ between regimes, for ``shares`` [K, ...] of the further ones."""
+        if self.config.regimes is None or not isinstance(self.base, ParametricModel):
+            return {}
+        own = self.base.parameters_by_name()
+        return {
+            name: own[name] + sum(share * (other - own[name]) for share, other in zip(shares, values, strict=True))
+            for name, values in zip(self.config.regimes.names, self.others.unbind(dim=1), strict=True)
+        }
 
     def _change(self, output: torch.Tensor) -> torch.Tensor:
         """[..., 3] rates of change that are added."""
@@ -318,6 +383,23 @@ class LearnedModel(torch.nn.Module):
         vy = torch.minimum(torch.maximum(vy, -guard.sideslip * speed), guard.sideslip * speed)
         most = guard.lateral / speed
         return torch.stack([vx, vy, torch.minimum(torch.maximum(yaw_rate, -most), most)], dim=-1)
+
+
+def _checked(base: ParametricModel | Inertia, regimes: Regimes | None) -> list[list[float]]:
+    """[K, P] parameters of the further regimes.
+
+    Raises:
+        ModelError: the base has no such parameters, or one is out of bounds.
+    """
+    if regimes is None:
+        return []
+    if not isinstance(base, ParametricModel):
+        raise ModelError(f"regimes: a model on {base.kind} has no physics to be in another regime")
+    if unknown := set(regimes.names) - base.values().keys():
+        raise ModelError(f"regimes: the {base.kind} model has no {', '.join(sorted(unknown))}")
+    for other in regimes.others:
+        base.with_parameters(other)
+    return [[other[name] for name in regimes.names] for other in regimes.others]
 
 
 def _surprise(recorded: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:

@@ -175,18 +175,20 @@ class ParametricModel(torch.nn.Module):
                     value.neg_()
         return turned
 
-    def forward(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        """[..., 8], [..., 2] -> [..., 8] state after ``dt``."""
-        return self._advance(state, action, self.dt)
+    def forward(self, state: torch.Tensor, action: torch.Tensor, replaced: Parameters | None = None) -> torch.Tensor:
+        """[..., 8], [..., 2] -> [..., 8] state after ``dt``, some parameters ``replaced`` by others [...]."""
+        return self._advance(state, action, self.dt, replaced)
 
     def step(self, state: torch.Tensor, action: torch.Tensor, dt: float | torch.Tensor) -> torch.Tensor:
         """[..., 8], [..., 2] -> [..., 8] state after ``dt`` [s] > 0, a number or a tensor [...]."""
         if not isinstance(dt, torch.Tensor):
             _require_step(dt)
-        return self._advance(state, action, dt)
+        return self._advance(state, action, dt, None)
 
-    def _advance(self, state: torch.Tensor, action: torch.Tensor, dt: float | torch.Tensor) -> torch.Tensor:
-        p = self.parameters_by_name()
+    def _advance(
+        self, state: torch.Tensor, action: torch.Tensor, dt: float | torch.Tensor, replaced: Parameters | None
+    ) -> torch.Tensor:
+        p: Parameters = {**self.parameters_by_name(), **(replaced or {})}
         h = dt / self.config.substeps
         x, y, yaw, vx, vy, yaw_rate, steering, acceleration = state.unbind(-1)
         steering_command, drive_command = action.unbind(-1)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.core.layout import STATE
 from mbrl_ros.core.tasks.racing import RacingTask
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.learned import LearnedModel
@@ -91,6 +92,13 @@ class KernelProblem:
         low, high = self.task.bounds()
         inputs["low"], inputs["high"] = low.numpy(), high.numpy()
         inputs["delay_steps"] = (self.model.delay.detach() / self.model.dt).numpy()
+
+    def begin(self, inputs: np.ndarray, state: np.ndarray) -> None:
+        """Write the present state [S] into ``inputs``, and what its regimes make of the physics' parameters."""
+        inputs["state"] = state[: len(STATE)]
+        if self.learned is not None:
+            for name, value in self.learned.physics(torch.from_numpy(state)).items():
+                inputs["model"][name] = value.numpy()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The present tables: of the track, and the network's weights, member by member and layer by layer."""

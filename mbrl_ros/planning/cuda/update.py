@@ -21,7 +21,7 @@ class Guess:
     """What an update begins with.
 
     Args:
-        state: [8] at the present.
+        state: [S] at the present, of which all rollouts share what stands behind the car's own.
         nominal: [H, 2] commands that noise is added to; the first sample.
         previous: [H, 2] the second sample.
         past: [P, 2] commands that were sent before the present and may still act, in steps of the plan.
@@ -132,7 +132,8 @@ class FusedUpdate:
             raise ConfigError(f"a delay of {len(guess.past)} steps is longer than {MOST_PAST}; use longer steps (dt_s)")
         self._refresh()
         values = self._values
-        for name in ("state", "nominal", "previous", "pull", "temperature", "effective_share"):
+        self._problem.begin(values, guess.state)
+        for name in ("nominal", "previous", "pull", "temperature", "effective_share"):
             values[name] = getattr(guess, name)
         values["past"][: len(guess.past)] = guess.past
         values["past_count"] = len(guess.past)
@@ -144,13 +145,13 @@ class FusedUpdate:
         return Updated(outcome["nominal"].copy(), *(float(outcome[name]) for name in figures))
 
     def trace(self, state: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """States [K, H + 1, 8] and costs by term [K, T] of ``actions`` [K, H, 2], as they act, from ``state`` [8]."""
+        """States [K, H + 1, 8] and costs by term [K, T] of ``actions`` [K, H, 2], as they act, from ``state`` [S]."""
         self._refresh()
-        self._values["state"] = state
+        self._problem.begin(self._values, state)
         self._kernels.write(self._arrays["inputs"], self._values)
         parts = [self._traced(actions[first : first + _SHOWN]) for first in range(0, len(actions), _SHOWN)]
         states, costs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        begin = np.broadcast_to(np.asarray(state, dtype=np.float32), (len(actions), 1, len(STATE)))
+        begin = np.broadcast_to(np.asarray(state[: len(STATE)], dtype=np.float32), (len(actions), 1, len(STATE)))
         return np.concatenate([begin, states], axis=1), costs
 
     def costs(self) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 
 from mbrl_ros.core.delay import delayed
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
-from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
+from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, Regimes, build_base
 from mbrl_ros.models.model import rollout
 from mbrl_ros.models.parametric import build, build_for
 from mbrl_ros.models.stepping import Held
@@ -50,17 +50,19 @@ EXTRAS = {
 }
 
 
-def learned(physics, seed=0):
+def learned(physics, seed=0, regimes=None):
     """Physics and a random residual of three members, two of which count; two of its steps make one of the plan."""
     torch.manual_seed(seed)
     network = Network("mlp", members=3, hidden=24, sees="predicted", elites=(0, 2), probabilistic=True)
-    config = Config(DT / 2, "cg", Base("single_track", "acceleration", integrator="heun"), network, GUARD)
+    config = Config(DT / 2, "cg", Base("single_track", "acceleration", integrator="heun"), network, GUARD, regimes)
     base = build_base(config, physics.values())
     mean, std = torch.tensor([3.0, 0.0, 0.0, 0.1, 0.5, 0.0, 0.0]), torch.full((7,), 1.5)
     model = LearnedModel(base, config, mean, std).double()
     torch.nn.init.normal_(model.head.layers[-1].weight, std=0.5)
     return Held(model, 2)
 
+
+SLIPPERY = Regimes(({"friction_front": 0.3, "friction_rear": 0.35},), 2.0, (1.0, 1.0))
 
 MODELS = {
     "kinematic": lambda car: build_for(car, "kinematic_bicycle", dt=DT),
@@ -75,7 +77,13 @@ MODELS = {
     "single track": lambda car: build_for(car, "single_track", dt=DT),
     "single track, all of it": lambda car: build("single_track", EXTRAS["single_track"], dt=DT),
     "residual": lambda car: learned(build_for(car, "single_track", dt=DT)),
+    "residual, in regimes": lambda car: learned(build_for(car, "single_track", dt=DT), regimes=SLIPPERY),
 }
+
+
+def begun(model, start):
+    """The state that a rollout begins with: half and more on ice where the model knows of it."""
+    return torch.cat([start, 0.6 * torch.ones(len(model.state_layout) - len(start))])
 
 
 @dataclass
@@ -107,7 +115,7 @@ def guess_at(start, past=4, seed=0, **changes):
 def planned(model, task, start, *, shapes=(SPLINE, SPLINE), rollouts=203, kernels=HostKernels, key=0, **changes):
     problem = KernelProblem(model, task, shapes)
     update = FusedUpdate(problem, kernels(problem.source()), rollouts, STD, key)
-    return Planned(model, task, update, guess_at(start, **changes))
+    return Planned(model, task, update, guess_at(begun(model, start), **changes))
 
 
 @pytest.fixture
@@ -120,7 +128,7 @@ def reference_costs(one):
     commands = torch.tensor(one.update.commands()).double()
     with torch.no_grad():
         applied = delayed(commands, one.model.delay / DT, len(one.guess.past), dim=-3).permute(2, 0, 1)
-        states = rollout(one.model, torch.tensor(one.guess.state).expand(len(applied), 8), applied)
+        states = rollout(one.model, torch.tensor(one.guess.state).expand(len(applied), -1), applied)
         return -one.task.reward(states[:, :-1], applied, states[:, 1:]).sum(dim=1)
 
 
@@ -141,12 +149,13 @@ def test_costs_are_those_of_the_torch_model_and_task(name, vehicle, race, start)
 def test_traces_are_those_of_the_torch_model_and_task_term_by_term(name, vehicle, race, start):
     one = planned(MODELS[name](vehicle), race, start)
     applied = np.random.default_rng(1).normal(size=(37, HORIZON, 2)) * STD  # more than are traced at a time
-    states, costs = one.update.trace(start.numpy(), applied)
+    begin = begun(one.model, start)
+    states, costs = one.update.trace(begin.numpy(), applied)
     with torch.no_grad():
         actions = torch.tensor(applied)
-        expected = rollout(one.model, start.double().expand(37, 8), actions)
+        expected = rollout(one.model, begin.double().expand(37, -1), actions)
         terms = race.terms(expected[:, :-1], actions, expected[:, 1:])
-    np.testing.assert_allclose(states, expected.numpy(), rtol=1e-3, atol=2e-3)
+    np.testing.assert_allclose(states, expected[..., :8].numpy(), rtol=1e-3, atol=2e-3)
     by_term = torch.stack([-terms[term].sum(dim=1) for term in race.term_names], dim=1)
     np.testing.assert_allclose(costs, by_term.numpy(), **AGREEMENT)
 
@@ -319,7 +328,7 @@ def test_on_a_gpu_costs_and_plans_are_those_of_this_processor(name, vehicle, rac
         np.testing.assert_allclose(gpu.update.costs(), host.update.costs(), rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(ours.nominal, theirs.nominal, rtol=1e-2, atol=1e-3)
         actions = np.moveaxis(host.update.commands()[4:, :, :20], -1, 0)
-        shown, expected = (one.update.trace(start.numpy(), actions) for one in (gpu, host))
+        shown, expected = (one.update.trace(begun(model, start).numpy(), actions) for one in (gpu, host))
         np.testing.assert_allclose(shown[0], expected[0], rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(shown[1], expected[1], rtol=2e-3, atol=2e-3)
     torch.testing.assert_close(torch.tensor(gpu.update.costs()).double(), reference_costs(gpu), rtol=2e-3, atol=2e-3)
