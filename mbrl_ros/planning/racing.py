@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mbrl_ros.core.errors import ModelError
 from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.tasks.horizon_end import HorizonEnd
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.core.track import Track
 from mbrl_ros.core.vehicle import Vehicle
@@ -80,7 +81,8 @@ def racing_ddp(
     require_drivable(loaded)
     require_same_car(loaded, vehicle)
     stepped = at_dt(loaded.model, ddp.dt_s, ddp.substeps)
-    return DDPPlanner(stepped, RacingTask(track, vehicle, task, dt=ddp.dt_s), ddp, model_id=loaded.id)
+    end = HorizonEnd(track, vehicle, ddp.end) if ddp.end.wanted else None
+    return DDPPlanner(stepped, RacingTask(track, vehicle, task, dt=ddp.dt_s), ddp, model_id=loaded.id, end=end)
 
 
 def racing_mcts(

@@ -330,14 +330,15 @@ def test_slip_limits_acceleration_in_every_direction_and_the_bodys_angle():
     assert rates(task, sliding)["slip"] == pytest.approx(-weight, rel=0.02)
 
 
-def test_forward_acceleration_may_count_more_than_braking():
-    settings = RACING.model_copy(update={"forward_demand": 2.5})
+def test_forward_acceleration_and_braking_may_count_more_than_turning():
+    settings = RACING.model_copy(update={"forward_demand": 2.5, "braking_demand": 1.5})
     task = RacingTask(straight(), VEHICLE, settings, dt=DT)
     limit, weight = settings.acceleration_limit_mps2, settings.slip_weight
-    for longitudinal in (2 * limit / 2.5, -2 * limit):
+    for longitudinal in (2 * limit / 2.5, -2 * limit / 1.5):
         assert rates(task, at(vx=3.0, ax=longitudinal))["slip"] == pytest.approx(-weight, rel=0.02)
-    combined = at(vx=3.0, yaw_rate=math.sqrt(2) * limit / 3, ax=math.sqrt(2) * limit / 2.5)
-    assert rates(task, combined)["slip"] == pytest.approx(-weight, rel=0.02)
+    for factor in (2.5, -1.5):
+        combined = at(vx=3.0, yaw_rate=math.sqrt(2) * limit / 3, ax=math.sqrt(2) * limit / factor)
+        assert rates(task, combined)["slip"] == pytest.approx(-weight, rel=0.02)
 
 
 def test_effort_and_rate_are_shares_of_the_cars_limits():

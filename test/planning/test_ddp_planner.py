@@ -11,6 +11,7 @@ from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import CommandHistory, delayed
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import ACTIONS, VX, YAW
+from mbrl_ros.core.tasks.horizon_end import HorizonEnd, HorizonEndSettings
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
 from mbrl_ros.models import passport
 from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, Regimes, build_base
@@ -167,6 +168,24 @@ def test_drives_off_and_stays_on_the_track(kind, vehicle, track):
     place = track.project(state[:2])
     assert state[VX] > 3.0
     assert -place.section.width_right < place.lateral < place.section.width_left
+
+
+def test_a_plan_ends_along_the_track_and_no_faster_than_the_next_bend_allows_where_that_counts(vehicle, track):
+    ends = HorizonEndSettings(heading_weight=20.0, speed_weight=200.0, acceleration_mps2=4.0)
+    judged = HorizonEnd(track, vehicle, ends)
+    costs = []
+    for wanted in (HorizonEndSettings(), ends):
+        settings = DDPPlannerSettings(horizon=HORIZON, dt_s=DT, backend="eager", first_iterations=30, end=wanted)
+        model = passport.in_memory(build_for(vehicle, "kinematic_bicycle", dt=DT))
+        plan = racing_ddp(model, vehicle, track, settings, SMOOTH, seed=0).plan(
+            Problem(at_rest(track), 1.0, sent_nothing())
+        )
+        costs.append(float(judged(torch.from_numpy(plan.states[-1]))))
+        assert ("cost.end" in plan.diagnostics) is wanted.wanted
+        parts = [cost for name, cost in plan.diagnostics.items() if name.startswith("cost.")]
+        assert plan.diagnostics["total_cost"] == pytest.approx(sum(parts))
+    assert plan.diagnostics["cost.end"] == pytest.approx(costs[1])
+    assert costs[1] < 0.3 * costs[0]
 
 
 def learned(kind, members, vehicle, regimes=None):

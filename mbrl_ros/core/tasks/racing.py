@@ -79,6 +79,12 @@ class RacingSettings(Settings):
         description="multiple of itself that forward acceleration counts as in it: more than 1 where one axle drives, "
         "whose inner wheel carries little in bends and spins",
     )
+    braking_demand: float = Field(
+        default=1.0,
+        ge=1.0,
+        le=10.0,
+        description="likewise of braking: more than 1 where brakes take the grip that the front wheels need to steer",
+    )
     capped_share: PositiveFloat = Field(
         default=1.0,
         le=1.0,
@@ -109,7 +115,8 @@ class RacingTask(torch.nn.Module):
     The car's side is half its width from its reference point; ``boundary`` is a smooth wall that begins
     ``boundary_margin`` before an edge and a smooth step at the edge. ``slip`` limits ``|(vx yaw_rate, acceleration)|``,
     which a kinematic model has no other way to know, and the slip angle of the body. Forward acceleration counts
-    ``forward_demand`` times in it: no model with one wheel to an axle knows that inner wheels spin out of bends. Where
+    ``forward_demand`` times in it, and braking ``braking_demand`` times: no model with one wheel to an axle knows that
+    inner wheels spin out of bends, nor one whose tyres give all they have sideways that brakes take some of it. Where
     the settings allow obstacles there is one more term, of the same shape as that of the edges, from the car's outline
     to each of them.
 
@@ -136,6 +143,7 @@ class RacingTask(torch.nn.Module):
     boundary_margin: torch.Tensor
     acceleration_limit_mps2: torch.Tensor
     forward_demand: torch.Tensor
+    braking_demand: torch.Tensor
     slip_angle_limit_rad: torch.Tensor
     car_width: torch.Tensor
     speed_cap: torch.Tensor
@@ -259,7 +267,7 @@ class RacingTask(torch.nn.Module):
     def _slip(self, state: torch.Tensor) -> torch.Tensor:
         """[...] squared excess of total acceleration and of the body's slip angle over their limits."""
         lateral, longitudinal = state[..., VX] * state[..., YAW_RATE], state[..., ACCELERATION]
-        counted = torch.where(longitudinal > 0, self.forward_demand, 1.0) * longitudinal
+        counted = torch.where(longitudinal > 0, self.forward_demand, self.braking_demand) * longitudinal
         demand = torch.sqrt(lateral**2 + counted**2 + 1e-6) / self.acceleration_limit_mps2
         # The speed under the angle is at least 1 m/s: at standstill a slip angle means nothing.
         angle = torch.atan2(state[..., VY], torch.sqrt(state[..., VX] ** 2 + 1))

@@ -76,7 +76,7 @@ INLINE Terms racing_terms(const Task& task, const Map& map, const Car& before, c
     const float boundary = wall(task, place.width_left - place.lateral - side) +
                            wall(task, place.width_right + place.lateral - side);
     const float too_fast = excess(vx / least(place.speed, task.speed_cap) - 1);
-    const float counted = acceleration > 0 ? task.forward_demand * acceleration : acceleration;
+    const float counted = (acceleration > 0 ? task.forward_demand : task.braking_demand) * acceleration;
     const float demand = sqrtf(squared(vx * yaw_rate) + squared(counted) + 1e-6f) / task.acceleration_limit_mps2;
     const float angle = atan2f(vy, sqrtf(vx * vx + 1));
     const float slip = sqrtf(angle * angle + 1e-6f) / task.slip_angle_limit_rad;

@@ -13,6 +13,7 @@ from mbrl_ros.core.control_sequence import ControlSequence
 from mbrl_ros.core.delay import delayed
 from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import STATE, YAW
+from mbrl_ros.core.tasks.horizon_end import HorizonEnd
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel, rollout
 from mbrl_ros.models.starting import start_now
@@ -60,6 +61,7 @@ class DDPPlanner:
         task: torch module in double precision: rewards and bounds.
         settings: see `DDPPlannerSettings`.
         model_id: stands in every plan.
+        end: cost [...] of the state [..., S] that a plan ends with; None is zero.
 
     Raises:
         ConfigError: the model steps another time.
@@ -68,7 +70,14 @@ class DDPPlanner:
 
     kind = "ddp"
 
-    def __init__(self, model: DynamicsModel, task: Task, settings: DDPPlannerSettings, model_id: str = "") -> None:
+    def __init__(
+        self,
+        model: DynamicsModel,
+        task: Task,
+        settings: DDPPlannerSettings,
+        model_id: str = "",
+        end: HorizonEnd | None = None,
+    ) -> None:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
         self.model: DynamicsModel = copy.deepcopy(model).double()  # type: ignore[attr-defined]
@@ -76,7 +85,8 @@ class DDPPlanner:
         first, following = (
             _optimiser(settings, iterations) for iterations in (settings.first_iterations, settings.iterations)
         )
-        passes = Passes(OptimalControlProblem.from_task(self.model, task), following)
+        self._end = end
+        passes = Passes(OptimalControlProblem.from_task(self.model, task, end), following)
         self._passes = CompiledPasses(passes, settings.horizon)
         self._first, self._next = (DDP(passes.problem, each, self._passes) for each in (first, following))
         self.solution: Solution | None = None
@@ -197,6 +207,8 @@ class DDPPlanner:
         """Costs of the plan by term, and their sum."""
         terms = self.task.terms(states[:-1], applied, states[1:])
         costs = {f"cost.{name}": -float(reward.sum()) for name, reward in terms.items()}
+        if self._end is not None:
+            costs["cost.end"] = float(self._end(states[-1]))
         return {**costs, "total_cost": sum(costs.values())}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from mbrl_ros.core.config import Settings
+from mbrl_ros.core.tasks.horizon_end import HorizonEndSettings
 from mbrl_ros.planning.rollouts import Backend
 
 
@@ -32,6 +33,9 @@ class DDPPlannerSettings(Settings):
     first_regularisation: NonNegativeFloat = Field(default=1e-4, description="mu of the first iteration of a cycle")
     tolerance: PositiveFloat = Field(
         default=1e-6, description="expected gain that ends a cycle's iterations, as share of one plus the cost"
+    )
+    end: HorizonEndSettings = Field(
+        default_factory=HorizonEndSettings, description="what the end of a plan costs, for what lies beyond it"
     )
     backend: Backend = Field(default="compiled", description="how derivatives and passes are computed")
     threads: int = Field(default=1, ge=1, le=64, description="threads of a solve; other nodes want a core too")

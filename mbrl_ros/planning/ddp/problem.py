@@ -91,7 +91,9 @@ class OptimalControlProblem(torch.nn.Module):
         )
 
     @classmethod
-    def from_task(cls, model: DynamicsModel, task: Task) -> OptimalControlProblem:
+    def from_task(
+        cls, model: DynamicsModel, task: Task, terminal_cost: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> OptimalControlProblem:
         """Least cost is most reward: the task's rewards are negated here and nowhere else.
 
         Raises:
@@ -104,7 +106,7 @@ class OptimalControlProblem(torch.nn.Module):
         return cls(
             model,
             NegatedReward(task),
-            None,
+            terminal_cost,
             state_size=len(model.state_layout),
             action_size=len(model.action_layout),
             bounds=(low, high),

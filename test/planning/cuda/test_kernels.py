@@ -167,6 +167,7 @@ def test_changes_in_place_take_effect_at_once(kinematic):
         kinematic.model.wheelbase.fill_(0.5)
         kinematic.task.progress_weight.mul_(2.0)
         kinematic.task.forward_demand.fill_(3.0)
+        kinematic.task.braking_demand.fill_(2.0)
         kinematic.task.cap_speed(2.0)
     kinematic.update.restart()
     kinematic.update(kinematic.guess)
