@@ -140,7 +140,8 @@ def adapt(
         raise ModelError(f"model {loaded.id} ({model.kind}) cannot be adapted; only physics and learned models can")
     if not math.isclose(model.dt, new[0].dt, rel_tol=1e-6):
         raise ModelError(f"model {loaded.id} steps {model.dt:g} s; read the driving with --rate {1 / model.dt:g}")
-    past_s = max(history_s(model), settings.regime_s) if isinstance(model, LearnedModel) else history_s(model)
+    telling = isinstance(model, LearnedModel) and settings.regimes > 1
+    past_s = max(history_s(model), settings.regime_s) if telling else history_s(model)
     before = _errors(model, new, old, settings, past_s)
     tell("physics", 0.0)
     best, least = model, before
@@ -155,7 +156,7 @@ def adapt(
     for share in _SHARES if wanted else ():
         consider(_with_physics(model, wanted, share))
     regime = {name: value for name, value in wanted.items() if not name.endswith("_delay")}
-    if isinstance(model, LearnedModel) and regime and settings.regimes > 1:
+    if isinstance(model, LearnedModel) and telling and regime:
         driving, most = (old, new), settings.regimes
         consider(with_regime(model, regime, driving, _training(settings), most=most, history_s=settings.regime_s))
     if isinstance(best, LearnedModel):
