@@ -68,8 +68,9 @@ class Outcome:
             )
         changed = [f"{name} {old:.4g} to {new:.4g}" for name, (old, new) in self.adapted.changed.items()]
         if self.adapted.regime:
-            told = ", ".join(f"{name} {value:.4g}" for name, value in self.adapted.regime.items())
+            told = _listed(self.adapted.regime)
             changed.append(f"another regime with {told}, told apart by the driving before a prediction")
+        changed += [f"the regime with {_listed(other)} is given up for it" for other in self.adapted.given_up]
         return (
             f"{self.model.id} is {self.adapted_from} adapted: position error {before.new_m:.3f} to {after.new_m:.3f} m "
             f"on held-out new driving, {before.old_m:.3f} to {after.old_m:.3f} m on what it is not to forget; "
@@ -92,6 +93,10 @@ def run_adaptation(adaptation: Adaptation, progress: Progress | None = None) -> 
     bags = (*adapted.provenance.bags, *(training_bag(part) for part in new))
     passport.save(adapted.model, adaptation.out, replace(adapted.provenance, bags=bags))
     return Outcome(passport.load(adaptation.out), loaded.id, adapted)
+
+
+def _listed(parameters: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in parameters.items())
 
 
 def _learned_from(loaded: LoadedModel, reading: Mapping[str, Any]) -> list[Drive]:

@@ -180,6 +180,7 @@ class OnlineAdaptation:
                 force, time was set back, or it was cancelled meanwhile.
         """
         until_s = self._time_s() + self._settings.proof_timeout_s
+        newcomer = passport.load(folder)
         while not self._ending.wait(_LOOK_EVERY_S):
             if self._models.present is not adapted_from:
                 raise ModelError(f"{folder}: {self._models.present.id} came into force meanwhile; nothing was changed")
@@ -187,7 +188,7 @@ class OnlineAdaptation:
             if driven.stamp_s < learned_until_s:
                 raise ModelError(f"{folder}: time was set back before it could be proven; nothing was changed")
             fresh = driven.since(learned_until_s)
-            if self._models.provable(fresh):
+            if self._models.provable(newcomer, fresh):
                 words = self._models.load(folder, fresh)
                 self._announce()
                 return words

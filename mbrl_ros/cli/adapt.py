@@ -84,8 +84,8 @@ def adapt_command(
     console.print(words, soft_wrap=True, highlight=False)
     changed = {name: {"before": before, "after": after} for name, (before, after) in adapted.changed.items()}
     figures = {"before": asdict(adapted.before), "after": asdict(adapted.after), "parameters": changed}
-    figures["regime"] = adapted.regime
-    write_figures(json_file, {"model": result.id, "adapted_from": outcome.adapted_from, **figures})
+    told = {"regime": adapted.regime, "given_up": list(adapted.given_up)}
+    write_figures(json_file, {"model": result.id, "adapted_from": outcome.adapted_from, **figures, **told})
     if not outcome.better:
         raise typer.Exit(1)
 
@@ -105,3 +105,5 @@ def _show(console: Console, adapted: Adapted) -> None:
         console.print(f"{name}: {before:.4g} -> {after:.4g}", highlight=False)
     for name, value in adapted.regime.items():
         console.print(f"{name} in another regime: {value:.4g}", highlight=False)
+    for name, value in ((name, value) for other in adapted.given_up for name, value in other.items()):
+        console.print(f"{name} in a regime that is given up for it: {value:.4g}", highlight=False)

@@ -73,15 +73,21 @@ def holds(newcomer_m: float, present_m: float, tolerance: float) -> bool:
     return math.isfinite(newcomer_m) and newcomer_m <= tolerance * present_m
 
 
+def common_starts(newcomer: LoadedModel, present: LoadedModel, driven: Driven, settings: ProofSettings) -> np.ndarray:
+    """[n] stamps [s] from which both models can predict; none where too little was driven to prove anything."""
+    if driven.driven_s < settings.least_s:
+        return np.empty(0)
+    pair = (newcomer.model, present.model)
+    own, other = (driven.starts(model, settings.horizon_s, settings.window_s, _EVERY_S) for model in pair)
+    return np.intersect1d(own, other)
+
+
 def compare(newcomer: LoadedModel, present: LoadedModel, driven: Driven, settings: ProofSettings) -> Comparison | None:
     """Both models on the last ``settings.window_s`` driven, None where that is too little to prove anything."""
-    if driven.driven_s < settings.least_s:
-        return None
-    pair = (newcomer, present)
-    own, other = (driven.starts(it.model, settings.horizon_s, settings.window_s, _EVERY_S) for it in pair)
-    common_s = np.intersect1d(own, other)
+    common_s = common_starts(newcomer, present, driven, settings)
     if not len(common_s):
         return None
+    pair = (newcomer, present)
     newcomer_m, present_m = (_error_m(loaded, driven, common_s, settings.horizon_s) for loaded in pair)
     words = (
         f"over the last {min(driven.driven_s, settings.window_s):.0f} s driven, {newcomer.id} misses the position "

@@ -11,8 +11,9 @@ from mbrl_ros.core.trust import Evidence, Sustained, TrustSettings
 from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.evaluation.driven import Driven
 from mbrl_ros.evaluation.judge import Judge, Standing
-from mbrl_ros.evaluation.proof import ProofSettings, compare
+from mbrl_ros.evaluation.proof import ProofSettings, common_starts, compare
 from mbrl_ros.models import passport
+from mbrl_ros.models.passport import LoadedModel
 from mbrl_ros.models.plausibility import require_same_car
 from mbrl_ros.planning.racing import require_drivable
 
@@ -113,11 +114,9 @@ class ModelInForce:
             self._install(newcomer)
             return words
 
-    def provable(self, driven: Driven) -> bool:
-        """Whether ``driven`` is enough to compare another model with the one in force on."""
-        settings = self._proof
-        enough = driven.driven_s >= settings.least_s
-        return enough and len(driven.starts(self.present.loaded.model, settings.horizon_s, settings.window_s)) > 0
+    def provable(self, newcomer: LoadedModel, driven: Driven) -> bool:
+        """Whether ``driven`` is enough to compare ``newcomer`` with the model in force on."""
+        return len(common_starts(newcomer, self.present.loaded, driven, self._proof)) > 0
 
     def roll_back(self) -> None:
         """Put the previous model back in force, as a person asked: it was there before and needs no proof.

@@ -25,7 +25,7 @@ from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.learning.regimes import with_regime, without_regimes
 from mbrl_ros.learning.reidentification import reidentified
 from mbrl_ros.models.identification.fit import Fitting, Knowledge
-from mbrl_ros.models.learned import LearnedModel
+from mbrl_ros.models.learned import REGIME_PARAMETERS, LearnedModel
 from mbrl_ros.models.parametric import ParametricModel
 from mbrl_ros.models.passport import LoadedModel, Provenance, Uncertainty
 from mbrl_ros.models.starting import history_s
@@ -33,7 +33,7 @@ from mbrl_ros.models.windows import cut_windows
 
 _Model = ParametricModel | LearnedModel
 
-PHYSICAL = ("friction_front", "friction_rear", "understeer", "steering_delay", "drive_delay")
+PHYSICAL = (*REGIME_PARAMETERS, "steering_delay", "drive_delay")
 """What changes with tyres, road and actuators while the car stays the same."""
 
 _SHARES = (1.0, 0.5, 0.2)
@@ -56,7 +56,7 @@ class AdaptationSettings(Settings):
     friction_step: PositiveFloat = Field(default=0.5, le=1.0, description="largest change of a friction, as a share")
     understeer_step_s2pm: PositiveFloat = Field(default=0.01, description="largest change of the understeer [s^2/m]")
     regimes: PositiveInt = Field(
-        default=2, le=8, description="sets of physical parameters that a learned model may know; 1 for its own alone"
+        default=2, le=8, description="sets of physical parameters that a learned model may know; 1: none is added"
     )
     regime_s: PositiveFloat = Field(
         default=4.0, le=5.0, description="driving before a prediction that tells in which regime the car is [s]"
@@ -92,6 +92,7 @@ class Adapted:
         before, after: errors of the old and of the adapted model.
         changed: physical parameters that changed, as (old, new) by name.
         regime: physical parameters of a regime that the model did not know; empty where there is none.
+        given_up: those of regimes that made place for it.
     """
 
     model: ParametricModel | LearnedModel
@@ -100,6 +101,7 @@ class Adapted:
     after: Errors
     changed: dict[str, tuple[float, float]]
     regime: dict[str, float]
+    given_up: tuple[dict[str, float], ...] = ()
 
 
 Progress = Callable[[str, float], None]
@@ -115,13 +117,13 @@ def adapt(
 ) -> Adapted:
     """A bounded step from a model towards newly driven data that keeps what the model knew.
 
-    Recursive: the old parameters are the prior, so the next adaptation begins with this one's result. The new driving
-    says which physics it was driven with; of the way there, as much is taken as helps on held-out new driving without
-    making the error on held-out replayed driving grow by more than the settings allow. Physics alone has one friction,
-    and goes no further. A learned model may know several regimes: the new driving's tyres besides its own, and which of
-    them the car is on is told from the seconds before a prediction (see `models.learned.regimes`). From the better of
-    both its residual learns from new and replayed driving in equal parts, and stays as it was at its best under the
-    same condition.
+    Recursive: the model's own parameters are the prior, so the next adaptation begins with this one's result. The new
+    driving says which physics it was driven with; of the way there, as much is taken as helps on held-out new driving
+    without making the error on held-out replayed driving grow by more than the settings allow. Physics alone has one
+    friction, and goes no further. A learned model may know several regimes: the new driving's tyres besides its own,
+    and which of them the car is on is told from the seconds before a prediction (see `models.learned.regimes`). From
+    the better of both its residual learns from new and replayed driving in equal parts, and stays as it was at its best
+    under the same condition.
 
     Args:
         loaded: the model in force; physics, or a learned model of any kind.
@@ -140,7 +142,7 @@ def adapt(
         raise ModelError(f"model {loaded.id} ({model.kind}) cannot be adapted; only physics and learned models can")
     if not math.isclose(model.dt, new[0].dt, rel_tol=1e-6):
         raise ModelError(f"model {loaded.id} steps {model.dt:g} s; read the driving with --rate {1 / model.dt:g}")
-    telling = isinstance(model, LearnedModel) and settings.regimes > 1
+    telling = isinstance(model, LearnedModel) and isinstance(model.base, ParametricModel) and settings.regimes > 1
     past_s = max(history_s(model), settings.regime_s) if telling else history_s(model)
     before = _errors(model, new, old, settings, past_s)
     tell("physics", 0.0)
@@ -155,7 +157,7 @@ def adapt(
     wanted = _wanted_physics(model, new, settings)
     for share in _SHARES if wanted else ():
         consider(_with_physics(model, wanted, share))
-    regime = {name: value for name, value in wanted.items() if not name.endswith("_delay")}
+    regime = {name: value for name, value in wanted.items() if name in REGIME_PARAMETERS}
     if isinstance(model, LearnedModel) and telling and regime:
         driving, most = (old, new), settings.regimes
         consider(with_regime(model, regime, driving, _training(settings), most=most, history_s=settings.regime_s))
@@ -164,7 +166,8 @@ def adapt(
     best, uncertainty = _calibrated(best, new, old, settings)
     tell("done", 1.0)
     provenance = _provenance(loaded, best, uncertainty, new, _training(settings))
-    return Adapted(best, provenance, before, least, _changed(model, best), _added(model, best))
+    added, given_up = _regimes(model, best)
+    return Adapted(best, provenance, before, least, _changed(model, best), added, given_up)
 
 
 # -- physics ---------------------------------------------------------------------------------------------------
@@ -337,9 +340,13 @@ def _changed(old: _Model, new: _Model) -> dict[str, tuple[float, float]]:
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _added(old: _Model, new: _Model) -> dict[str, float]:
-    """Parameters of the regime that ``new`` knows and ``old`` does not."""
-    if not isinstance(new, LearnedModel) or new.config.regimes is None:
-        return {}
-    known = old.config.regimes if isinstance(old, LearnedModel) else None
-    return dict(new.config.regimes.others[-1]) if new.config.regimes != known else {}
+def _regimes(old: _Model, new: _Model) -> tuple[dict[str, float], tuple[dict[str, float], ...]]:
+    """Parameters of the regime that ``new`` knows and ``old`` does not, and of those that it does not know any more."""
+    before, after = _others(old), _others(new)
+    added = [other for other in after if other not in before]
+    return (added[-1] if added else {}), tuple(other for other in before if other not in after)
+
+
+def _others(model: _Model) -> tuple[dict[str, float], ...]:
+    regimes = model.config.regimes if isinstance(model, LearnedModel) else None
+    return regimes.others if regimes is not None else ()

@@ -11,8 +11,10 @@ from mbrl_ros.core.recording import Drive
 from mbrl_ros.learning.driving import evenly, find_stretches
 from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.models.learned import LearnedModel, Regimes
+from mbrl_ros.models.parametric import ParametricModel
 
 _WINDOWS = 400  # looked at for what surprises, at most, of either driving
+_SAME = 0.1  # share that parameters of one regime may be apart
 _SMALLEST = 1e-3  # surprise [m/s^2], [rad/s^2]: simulated sensors may have none
 
 
@@ -27,8 +29,9 @@ def with_regime(
 ) -> LearnedModel:
     """A copy that knows one more regime, with the parameters ``physics``; its networks are as they were.
 
-    Where it would know more than ``most``, the physics' own included, the further regime that is most like the new one
-    makes place.
+    A further regime whose parameters are within a tenth makes place for it, and where it would know more than ``most``,
+    the physics' own included, so do those that are most like it. What is within a tenth of the physics' own is no other
+    regime: then nothing is added.
 
     Args:
         model: on physics.
@@ -40,12 +43,20 @@ def with_regime(
         history_s: driving before a start that is to tell regimes apart [s].
     """
     known = list(model.config.regimes.others) if model.config.regimes else []
-    if len(known) + 2 > most:
-        known.remove(min(known, key=lambda other: sum((other[name] - physics[name]) ** 2 for name in physics)))
+    if not isinstance(model.base, ParametricModel) or _apart(model.base.values(), physics) < _SAME:
+        return model
+    known.sort(key=lambda other: _apart(other, physics), reverse=True)
+    while known and (len(known) + 2 > most or _apart(known[-1], physics) < _SAME):
+        known.pop()
     others = (*known, dict(physics))
     told = _with(model, Regimes(others, history_s, (1.0, 1.0)))
     usual = _usual_surprise(told, drives, settings)
     return _with(model, Regimes(others, history_s, usual))
+
+
+def _apart(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Largest difference of a parameter in ``other``, as a share of it."""
+    return max(abs(one[name] - value) / max(abs(value), 1e-9) for name, value in other.items())
 
 
 def without_regimes(model: LearnedModel) -> LearnedModel:

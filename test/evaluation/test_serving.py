@@ -1,6 +1,7 @@
 """Swaps with proof, taking back, and evidence: all without ROS, on a simulated car."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mbrl_ros.evaluation.evidence import evidence, held_out_error
 from mbrl_ros.evaluation.proof import ProofSettings
 from mbrl_ros.evaluation.serving import ModelInForce, read
 from mbrl_ros.models import passport
+from mbrl_ros.models.learned import LearnedModel, Regimes
 
 SLIPPERY = {"friction_front": 0.15, "friction_rear": 0.15}
 
@@ -58,6 +60,20 @@ def test_too_little_driving_proves_nothing(tmp_path, allow, accepted):
         with pytest.raises(ModelError, match=r"driven, too little .* 5 s are needed.*allow_unproven"):
             models.load(tmp_path / "first", little)
     assert (models.present.folder.name == "first") == accepted
+
+
+def test_driving_is_enough_once_both_models_can_begin_in_it(tmp_path):
+    models, other = serve(tmp_path, proof={"least_s": 2.0}), learned(tmp_path / "other").model
+    regimes = Regimes(({"friction_front": 0.5, "friction_rear": 0.5},), 4.0, (1.0, 1.0))
+    long = LearnedModel(other.base, replace(other.config, regimes=regimes), other.mean, other.std).double()
+    newcomer, drive = passport.in_memory(long), ScriptedDrive()
+    soon = drive.drive(4.0, 2.0).copy()
+    assert models.provable(passport.in_memory(other), soon)
+    assert not models.provable(newcomer, soon)
+    passport.save(long, tmp_path / "newcomer", passport.Provenance())
+    with pytest.raises(ModelError, match="too little"):
+        models.load(tmp_path / "newcomer", soon)
+    assert models.provable(newcomer, drive.drive(2.5, 2.0))
 
 
 def test_a_person_may_roll_back_without_proof_and_a_missing_model_is_said(tmp_path, fast):

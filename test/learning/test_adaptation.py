@@ -115,19 +115,29 @@ def test_tyres_that_replayed_driving_contradicts_become_another_regime(learned):
     assert adapted.after.new_m < 0.6 * alone.after.new_m
 
 
-def test_of_too_many_regimes_the_nearest_makes_place(learned):
+def test_a_regime_that_is_known_is_replaced_and_of_too_many_the_nearest_make_place(learned):
     settings = TrainingSettings(horizon_s=1.0, start_every_s=0.25)
-    dry, wet, ice = ({"friction_front": mu, "friction_rear": mu} for mu in (0.9, 0.6, 0.3))
-    drives, knows = [[driven(0.6, 20, swing=0.2, seed=1)]], {"most": 3, "history_s": 2.0}
-    one = with_regime(learned.model, wet, drives, settings, **knows)
-    two = with_regime(one, ice, drives, settings, **knows)
-    assert two.config.regimes.others == (wet, ice)
-    three = with_regime(two, dict.fromkeys(ice, 0.35), drives, settings, **knows)
-    assert three.config.regimes.others == (wet, dict.fromkeys(ice, 0.35))
-    assert with_regime(three, dry, drives, settings, **knows).config.regimes.others[0]["friction_front"] == 0.35
+    drives, history_s = [[driven(0.6, 20, swing=0.2, seed=1)]], 2.0
+
+    def told(model, mu, most):
+        return with_regime(model, mus(mu), drives, settings, most=most, history_s=history_s)
+
+    def mus(mu):
+        return {"friction_front": mu, "friction_rear": mu}
+
+    own, wet, ice = learned.model.base.values(), mus(0.6), mus(0.3)
+    one = told(learned.model, 0.6, 3)
+    two = told(one, 0.3, 3)
+    assert sorted(two.config.regimes.others, key=lambda other: other["friction_front"]) == [ice, wet]
+    assert told(two, 0.29, 3).config.regimes.others == (wet, mus(0.29))  # the same ice
+    assert told(two, 0.4, 3).config.regimes.others == (wet, mus(0.4))  # by a quarter of it nearer than wet
+    assert told(two, 0.4, 2).config.regimes.others == (mus(0.4),)
+    same = {name: 1.02 * own[name] for name in wet}
+    unchanged = with_regime(two, same, drives, settings, most=3, history_s=history_s)
+    assert unchanged.config == two.config
     # In stretches on that friction its own physics is surprised by noise alone, which the others would not be.
     assert two.config.regimes.surprise == pytest.approx(one.config.regimes.surprise, rel=0.2)
-    assert without_regimes(three).state_layout == learned.model.state_layout
+    assert without_regimes(two).state_layout == learned.model.state_layout
 
 
 def test_driving_at_another_rate_is_refused():

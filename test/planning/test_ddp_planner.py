@@ -13,10 +13,12 @@ from mbrl_ros.core.errors import ConfigError
 from mbrl_ros.core.layout import ACTIONS, VX, YAW
 from mbrl_ros.core.tasks.horizon_end import HorizonEnd, HorizonEndSettings
 from mbrl_ros.core.tasks.racing import RacingSettings, RacingTask
+from mbrl_ros.core.track_generator import TrackSettings, generate_track
 from mbrl_ros.models import passport
 from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, Regimes, build_base
 from mbrl_ros.models.parametric import build_for
 from mbrl_ros.planning.ddp.commands import commanded
+from mbrl_ros.planning.ddp.compiled import _Pass
 from mbrl_ros.planning.ddp.planner import DDPPlanner
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
 from mbrl_ros.planning.planner import PlanningError, Problem
@@ -188,6 +190,16 @@ def test_a_plan_ends_along_the_track_and_no_faster_than_the_next_bend_allows_whe
     assert costs[1] < 0.3 * costs[0]
 
 
+def test_programs_that_know_a_plans_end_serve_any_track(vehicle, track):
+    longer = generate_track(1, TrackSettings(length_m=45.0, corners=6, max_radius_m=3.0))
+    settings = DDPPlannerSettings(horizon=8, dt_s=DT, end=HorizonEndSettings(heading_weight=1.0, speed_weight=1.0))
+    model, hashes = passport.in_memory(build_for(vehicle, "kinematic_bicycle", dt=DT)), []
+    for where in (track, longer):
+        passes = racing_ddp(model, vehicle, where, settings, SMOOTH, seed=0)._passes
+        hashes.append(passes._structure_hash("expand_end", _Pass(passes.problem, passes.eager.expand_end)))
+    assert hashes[0] == hashes[1]
+
+
 def learned(kind, members, vehicle, regimes=None):
     torch.manual_seed(0)
     guard = Guard(residual=(3.0, 3.0, 5.0), longitudinal=12.0, lateral=12.0, sideslip=1.0)
@@ -221,6 +233,7 @@ def test_a_learned_model_is_planned_through_in_cpp_to_the_same_plan(vehicle, tra
     plans = []
     for backend in ("compiled", "eager"):
         settings = DDPPlannerSettings(horizon=8, dt_s=DT, backend=backend, first_iterations=3, step_sizes=4)
+        settings = settings.model_copy(update={"end": HorizonEndSettings(heading_weight=5.0, speed_weight=50.0)})
         subject = racing_ddp(learned("mlp", 2, vehicle, STIFFER), vehicle, track, settings, SMOOTH, seed=0)
         subject.warm_up()
         assert subject.backend == backend, subject.note

@@ -26,7 +26,10 @@ class HorizonEndSettings(Settings):
         default=0.0, description="penalty on ending at twice the speed that can go on, quadratic in the excess"
     )
     acceleration_mps2: PositiveFloat = Field(
-        default=10.0, le=100.0, description="of the tyres, with which a speed can go on along the centre line"
+        default=10.0,
+        le=100.0,
+        description="with which the tyres turn and brake, at most as the car brakes, where a speed goes on along the "
+        "centre line",
     )
 
     @property

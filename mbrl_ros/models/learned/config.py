@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -92,6 +93,10 @@ class Guard:
             raise ModelError(f"every limit of the guard must be positive: {self}")
 
 
+REGIME_PARAMETERS = ("friction_front", "friction_rear", "understeer")
+"""What may differ between regimes: what tyres and road decide, acts within a step, and has no side."""
+
+
 @dataclass(frozen=True)
 class Regimes:
     """What else the car may be driven in than what its physics is of, as other tyres or a wet road.
@@ -115,8 +120,11 @@ class Regimes:
             raise ModelError(f"regimes: others {self.others} must name parameters, all of them the same")
         if not 0 < self.history_s <= 30:
             raise ModelError(f"regimes: history_s is {self.history_s}, must be in (0, 30]")
-        if not min(self.surprise) > 0:
-            raise ModelError(f"regimes: surprise is {self.surprise}, must be positive")
+        if unknown := set(self.names) - set(REGIME_PARAMETERS):
+            allowed = ", ".join(REGIME_PARAMETERS)
+            raise ModelError(f"regimes: others: {', '.join(sorted(unknown))} cannot differ; only {allowed} can")
+        if len(self.surprise) != 2 or not all(0 < value < math.inf for value in self.surprise):
+            raise ModelError(f"regimes: surprise is {self.surprise}, must be two positive numbers")
 
     @property
     def names(self) -> tuple[str, ...]:

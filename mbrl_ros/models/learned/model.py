@@ -206,14 +206,22 @@ class LearnedModel(torch.nn.Module):
     def prepare(self, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor) -> Prepared:
         """What depends on the base alone; arguments as those of `models.starting.start`."""
         shares = states.new_zeros(len(states), 0)
-        if self.config.regimes is not None:
-            usual = states.new_tensor(self.config.regimes.surprise)
-            shares = belief(self.surprises(states, observed, applied) / usual)[:, 1:]
-        steps = min(math.ceil(self.config.network.history_s / self.dt - 1e-9), applied.shape[1])
-        states, applied = states[:, states.shape[1] - 1 - steps :], applied[:, applied.shape[1] - steps :]
+        regimes = self.config.regimes
+        if regimes is not None:
+            usual = states.new_tensor(regimes.surprise)
+            seen = self._newest(states, applied, regimes.history_s)
+            shares = belief(self.surprises(seen[0], observed, seen[1]) / usual)[:, 1:]
+        states, applied = self._newest(states, applied, self.config.network.history_s)
         recorded, predicted = self._followed(states, observed, applied, self._physics(shares.T))
         inputs = self._read(recorded[:, :-1], recorded[:, 1:], predicted, applied)
         return Prepared(recorded[:, -1], inputs if self.encoder is not None else inputs[:, :0], shares)
+
+    def _newest(
+        self, states: torch.Tensor, applied: torch.Tensor, history_s: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last ``history_s`` of states [N, P + 1, 8] and actions [N, P, A], or as much as there is."""
+        steps = min(math.ceil(history_s / self.dt - 1e-9), applied.shape[1])
+        return states[:, states.shape[1] - 1 - steps :], applied[:, applied.shape[1] - steps :]
 
     def surprises(self, states: torch.Tensor, observed: torch.Tensor, applied: torch.Tensor) -> torch.Tensor:
         """[R, N, C, 2] what physics gets wrong of (vy, yaw_rate) per second in each regime, its own first.
@@ -273,7 +281,8 @@ class LearnedModel(torch.nn.Module):
     def novelty(self, car: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """[N] how far a state [N, 8] and an action [N, A] are from what was learned from: 1 is its median.
 
-        Mahalanobis distance of the inputs, as a share of the median. A passport's ``uncertainty.novelty``
+        Mahalanobis distance of the inputs, as a share of the median; of those that the physics' own parameters give,
+        whatever the regime. A passport's ``uncertainty.novelty``
         says beyond what to doubt the model.
         """
         inputs = self.seen(car, action)

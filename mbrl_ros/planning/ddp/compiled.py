@@ -69,7 +69,8 @@ class CompiledPasses:
         self._names = [f"problem.{name}" for name in named]
         self._tensors = [tensor.detach() for tensor in named.values()]  # of the same memory
         self._tables = [
-            name.startswith("cost.") and tensor.numel() >= packages.SMALLEST_TABLE for name, tensor in named.items()
+            name.startswith(("cost.", "terminal_cost.")) and tensor.numel() >= packages.SMALLEST_TABLE
+            for name, tensor in named.items()
         ]
         self._programs: dict[str, Program] = {}
         work = self._work(1, horizon)

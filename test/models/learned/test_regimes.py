@@ -50,7 +50,7 @@ def shares(model, states, applied, observed=EVERYTHING):
 
 def test_one_span_is_weighed_by_bayes():
     surprise = torch.tensor([[[[1.0, 0.0]]], [[[2.0, 1.0]]]])  # two regimes, one row, one span
-    likelihood = torch.exp(torch.tensor([-0.5, -2.5]))
+    likelihood = torch.tensor([(1 + 1.0 / 4) ** -3, (1 + 5.0 / 4) ** -3])  # Student's t of two entries, freedom 4
     torch.testing.assert_close(belief(surprise), (likelihood / likelihood.sum())[None])
 
 
@@ -63,6 +63,27 @@ def test_what_was_believed_lasts_where_nothing_is_told_and_gives_way_within_a_se
     assert changed[0, 1] > 0.99
     torch.testing.assert_close(changed.sum(dim=1), torch.ones(1))
     torch.testing.assert_close(belief(torch.zeros(3, 4, 0, 2)), torch.full((4, 3), 1 / 3))
+
+
+def test_a_jump_of_a_sensor_decides_nothing():
+    told, jump = torch.tensor([[0.0], [4.0]]), torch.tensor([[51.0], [50.0]])
+    before = belief(torch.stack([told] * 5, dim=1)[:, None])
+    after = belief(torch.stack([*[told] * 5, jump], dim=1)[:, None])
+    assert after[0, 0] > 0.9 * before[0, 0]
+    assert belief(torch.full((2, 1, 3, 2), 1e20)).tolist() == [[0.5, 0.5]]
+
+
+def test_belief_reaches_back_as_far_as_the_history():
+    """Behind a bend and 1 s of straight it is known, behind a straight as long as the history it is not."""
+    model = model_of(WET)
+    states, applied = driven(WET, 2.0)
+    car = build("single_track", {**CAR, **WET}, dt=DT)
+    ahead = torch.zeros(1, 60, 2, dtype=torch.float64)
+    with torch.no_grad():
+        on = rollout(car, states[:, -1], ahead)[:, 1:]
+    states, applied = torch.cat([states, on], dim=1), torch.cat([applied, ahead], dim=1)
+    assert shares(model, states[:, : 51 + 25], applied[:, : 50 + 25])[0] > 0.8
+    assert shares(model, states, applied) == pytest.approx([0.5], abs=0.15)
 
 
 def test_spans_are_means_of_the_newest_rows():
@@ -139,6 +160,9 @@ def test_regimes_that_make_no_sense_are_refused():
         ((), (1.0, 1.0), "must name parameters"),
         ((WET, {"friction_front": 1.0}), (1.0, 1.0), "all of them the same"),
         ((WET,), (0.0, 1.0), "surprise"),
+        ((WET,), (1.0, float("nan")), "surprise"),
+        ((WET,), (1.0, 1.0, 1.0), "surprise"),
+        (({"steering_delay": 0.1},), (1.0, 1.0), "steering_delay cannot differ"),
     ):
         with pytest.raises(ModelError, match=reason):
             Regimes(others, 2.0, surprise)
