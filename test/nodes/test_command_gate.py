@@ -106,8 +106,8 @@ class Driver:
             self.publish(**command)
             self.bench.spin_for(0.02)
 
-    def braking_begins_after(self, started, action, **command):
-        """Seconds from ``started`` until /drive first brakes, while ``command`` goes on being sent."""
+    def braking_begins_after(self, started, action, again=lambda: None, **command):
+        """Seconds from ``started`` until /drive first brakes, while ``again`` and ``command`` go on being sent."""
         seen = self.bench.count("/drive")
         action()
         deadline = started + 2.0
@@ -115,6 +115,7 @@ class Driver:
             for received, message in self.bench.received["/drive"][seen:]:
                 if message.drive.speed == 0.0 and message.drive.acceleration < 0.0:
                     return received - started
+            again()
             if command:
                 self.publish(**command)
             self.bench.spin_for(0.02)
@@ -162,7 +163,9 @@ def test_estop_brakes_within_a_cycle_and_is_latched(gate, way):
         press = lambda: publisher.publish(Bool(data=True))  # noqa: E731
     else:
         press = lambda: client.call_async(Trigger.Request())  # noqa: E731
-    assert gate.braking_begins_after(time.monotonic(), press, acceleration=1.0) < BRAKING_WITHIN_S
+    # A single best-effort message may be lost, the first one also to a gate that has yet to discover its publisher.
+    again = press if way == "best-effort topic" else lambda: None
+    assert gate.braking_begins_after(time.monotonic(), press, again, acceleration=1.0) < BRAKING_WITHIN_S
     publisher.publish(Bool(data=False))
     gate.drive(0.3)
     assert gate.bench.latest("/drive").drive.acceleration < 0.0
