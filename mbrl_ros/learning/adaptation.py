@@ -101,7 +101,7 @@ class Adapted:
     after: Errors
     changed: dict[str, tuple[float, float]]
     regime: dict[str, float]
-    given_up: tuple[dict[str, float], ...] = ()
+    given_up: tuple[dict[str, float], ...]
 
 
 Progress = Callable[[str, float], None]

@@ -183,8 +183,7 @@ class DDPPlanner:
         guesses = torch.clamp(self._applied(past, self._first_guesses()), low, high)
         along = rollout(self.model, start.expand(len(guesses), -1), guesses)
         costs = -self.task.reward(along[:, :-1], guesses, along[:, 1:]).sum(-1)
-        if self._end is not None:
-            costs = costs + self._end(along[:, -1])
+        costs = costs + self._passes.problem.terminal_cost(along[:, -1])
         best = torch.where(costs < torch.inf, costs, torch.inf).argmin()
         solution = self._first.solve(start, guesses[best][None], bounds=(low, high), keep_states=True)
         if not _finite(solution):
