@@ -20,6 +20,7 @@ from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import stepped
 from mbrl_ros.planning.cem import CrossEntropy
 from mbrl_ros.planning.ddp.tube import Tube, TubeMaker
+from mbrl_ros.planning.departures import rests, stands
 from mbrl_ros.planning.fused import Asked, fused
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.members import EachMember, risk
@@ -90,6 +91,8 @@ class MPPI:
         model_id: stands in every plan.
         noise_std: [A] standard deviations; None takes those that the settings have for the model's actions.
         prior: proposes sequences to look at first.
+        departures: [N, H, A] sequences (`planning.departures`), the best of which sampling begins with where the car
+            stands, its previous plan goes nowhere, and that one costs less.
 
     Raises:
         ConfigError: the model steps another time, the settings know no standard deviation for an action, or want a tube
@@ -108,6 +111,7 @@ class MPPI:
         model_id: str = "",
         noise_std: Sequence[float] | None = None,
         prior: Prior | None = None,
+        departures: torch.Tensor | None = None,
     ) -> None:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
@@ -127,6 +131,7 @@ class MPPI:
         self._path_integral = PathIntegral(shapes, settings)
         self._update: Update = CrossEntropy(settings.cem) if cem else self._path_integral
         self._prior = prior
+        self._departures = None if departures is None else departures.to(torch.float32)
         self._fused, self._unfused = fused(model, task, settings, shapes, std, seed, prior is not None)
         self.rollouts = self._torch_rollouts()
         self._tubes = self._tube_maker()
@@ -230,7 +235,8 @@ class MPPI:
         past = torch.tensor(in_flight, dtype=torch.float32)
         kept = self._kept_until(stamp_s)
         origin = problem.commands.at(stamp_s) if self._from_last else np.zeros(len(self.model.action_layout))
-        source, counted_from = Distribution(previous, self._std), torch.tensor(origin, dtype=torch.float32)
+        nominal = self._nominal(problem, start, previous, past)
+        source, counted_from = Distribution(nominal, self._std), torch.tensor(origin, dtype=torch.float32)
         saturated, finite = 0.0, 0.0
         iterate = self._by_kernels if self.backend == "fused" else self._by_torch
         for _ in range(iterations):
@@ -374,6 +380,18 @@ class MPPI:
         if self._tube is not None:
             read = read + self._tube.correction(stamp_s, start.double(), self._delay_steps())
         return torch.clamp(read.to(torch.float32), low, high)
+
+    def _nominal(
+        self, problem: Problem, start: torch.Tensor, previous: torch.Tensor, past: torch.Tensor
+    ) -> torch.Tensor:
+        """[H, A] where sampling begins: the ``previous`` plan, or a departure."""
+        last = None if self._previous is None else self._previous.states
+        if self._departures is None or not (stands(problem.state) and rests(last)):
+            return previous
+        choices = torch.cat([previous[None], self._departures]).permute(1, 2, 0)
+        commands = torch.cat([past[..., None].expand(-1, -1, choices.shape[-1]), choices])
+        costs = self._trace(start, self._applied(commands, len(past))).costs.sum(dim=-1)
+        return choices[..., torch.where(costs.isfinite(), costs, torch.inf).argmin()].contiguous()
 
     def _middles(self, stamp_s: float) -> np.ndarray:
         """[H] instants in the middle of each step of a plan from ``stamp_s`` on."""

@@ -18,6 +18,7 @@ from mbrl_ros.models.starting import Remembering
 from mbrl_ros.models.stepping import at_dt
 from mbrl_ros.planning.ddp.planner import DDPPlanner
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
+from mbrl_ros.planning.departures import departures
 from mbrl_ros.planning.mcts.guide import Guide
 from mbrl_ros.planning.mcts.planner import MCTSPlanner
 from mbrl_ros.planning.mcts.planner_settings import MCTSSettings
@@ -59,7 +60,8 @@ def racing_mppi(
         model = EachMember(model)
     stepped = at_dt(model, mppi.dt_s, mppi.substeps)
     racing = RacingTask(track, vehicle, task, dt=mppi.dt_s)
-    return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id)
+    ways = departures(racing.bounds(), mppi.horizon, mppi.dt_s)
+    return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id, departures=ways)
 
 
 def racing_ddp(
@@ -82,7 +84,9 @@ def racing_ddp(
     require_same_car(loaded, vehicle)
     stepped = at_dt(loaded.model, ddp.dt_s, ddp.substeps)
     end = HorizonEnd(track, vehicle, ddp.end) if ddp.end.wanted else None
-    return DDPPlanner(stepped, RacingTask(track, vehicle, task, dt=ddp.dt_s), ddp, model_id=loaded.id, end=end)
+    racing = RacingTask(track, vehicle, task, dt=ddp.dt_s)
+    ways = departures(racing.bounds(), ddp.horizon, ddp.dt_s)
+    return DDPPlanner(stepped, racing, ddp, model_id=loaded.id, end=end, departures=ways)
 
 
 def racing_mcts(

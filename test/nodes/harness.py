@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,7 +109,26 @@ class Car:
                 and self.bench.latest("/ground_truth").twist.twist.linear.x > speed
             )
 
-        self.bench.spin_until(fast, timeout_s, f"{speed} m/s")
+        try:
+            self.bench.spin_until(fast, timeout_s, f"{speed} m/s")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.report()}") from None
+
+    def report(self) -> str:
+        """What every node says of itself, where each of its threads is, and the ends of the logs."""
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        if "/diagnostics" not in self.bench.received:
+            self.bench.listen("/diagnostics", DiagnosticArray, 10)
+        for spec in self.processes._graph.nodes:
+            os.kill(self.processes.pid(spec.node), signal.SIGUSR1)
+        self.bench.spin_for(5.0)
+        said = {status.name: status for _, array in self.bench.received["/diagnostics"] for status in array.status}
+        lines = [
+            f"{name}: {status.message} {[(v.key, v.value) for v in status.values]}" for name, status in said.items()
+        ]
+        logs = [(spec.node, self.processes.log(spec.node).read_text()) for spec in self.processes._graph.nodes]
+        return "\n".join([*lines, *(f"== {name}\n{text[-4000:]}" for name, text in logs)])
 
     def signal(self, executable: str, number: int) -> None:
         """Send a signal to a node."""

@@ -26,6 +26,7 @@ from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.settings import DDPSettings
 from mbrl_ros.planning.ddp.solution import Solution
 from mbrl_ros.planning.ddp.solver import DDP
+from mbrl_ros.planning.departures import rests, stands
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.rollouts import Backend
@@ -62,6 +63,8 @@ class DDPPlanner:
         settings: see `DDPPlannerSettings`.
         model_id: stands in every plan.
         end: cost [...] of the state [..., S] that a plan ends with; None is zero.
+        departures: [N, H, A] sequences (`planning.departures`), the best of which is optimised where the car stands, no
+            plan that goes anywhere is found from the previous one, and that costs less.
 
     Raises:
         ConfigError: the model steps another time.
@@ -77,6 +80,7 @@ class DDPPlanner:
         settings: DDPPlannerSettings,
         model_id: str = "",
         end: HorizonEnd | None = None,
+        departures: torch.Tensor | None = None,
     ) -> None:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
@@ -86,6 +90,8 @@ class DDPPlanner:
             _optimiser(settings, iterations) for iterations in (settings.first_iterations, settings.iterations)
         )
         self._end = end
+        none = torch.empty(0, settings.horizon, len(self.model.action_layout))
+        self._departures = (none if departures is None else departures).double()
         passes = Passes(OptimalControlProblem.from_task(self.model, task, end), following)
         self._passes = CompiledPasses(passes, settings.horizon)
         self._first, self._next = (DDP(passes.problem, each, self._passes) for each in (first, following))
@@ -163,7 +169,9 @@ class DDPPlanner:
         )
 
     def _solve(self, start: torch.Tensor, stamp_s: float, past: torch.Tensor) -> Solution:
-        """On the previous plan; where there is none, or it leads to nothing finite, on the better of two guesses.
+        """On the previous plan; where there is none, or it leads to nothing finite, on the best of some guesses.
+
+        Likewise where the car stands, would go on to, and one of the guesses costs less.
 
         Its policy is followed, not its actions: a car that is not quite where it was to be would end beside the track.
         """
@@ -178,13 +186,18 @@ class DDPPlanner:
             middles = stamp_s + self.settings.dt_s * (np.arange(self.settings.horizon) + 0.5)
             guess = self._applied(past, torch.from_numpy(self._other.at(middles))[None])
             solution = self._next.solve(start, guess, bounds=(low, high), keep_states=True)
-        if solution is not None and _finite(solution):
-            return solution
-        guesses = torch.clamp(self._applied(past, self._first_guesses()), low, high)
+        found = solution if solution is not None and _finite(solution) else None
+        standing = len(self._departures) > 0 and stands(start[0].numpy())
+        if found is not None and not (standing and rests(found.states[0].numpy())):
+            return found
+        ways = self._departures if standing else self._departures[:0]
+        guesses = torch.clamp(self._applied(past, torch.cat([self._first_guesses(), ways])), low, high)
         along = rollout(self.model, start.expand(len(guesses), -1), guesses)
         costs = -self.task.reward(along[:, :-1], guesses, along[:, 1:]).sum(-1)
         costs = costs + self._passes.problem.terminal_cost(along[:, -1])
         best = torch.where(costs < torch.inf, costs, torch.inf).argmin()
+        if found is not None and not costs[best] < found.cost[0]:
+            return found
         solution = self._first.solve(start, guesses[best][None], bounds=(low, high), keep_states=True)
         if not _finite(solution):
             raise PlanningError(f"no plan at {stamp_s:.3f} s: no guess has a finite cost; is the state finite?")

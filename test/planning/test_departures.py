@@ -1,0 +1,107 @@
+"""A car that stands askew near an edge finds its way off, where there is one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_ros.core.config import read_settings
+from mbrl_ros.core.delay import CommandHistory
+from mbrl_ros.core.track import Track
+from mbrl_ros.models import passport
+from mbrl_ros.models.parametric import build_for
+from mbrl_ros.planning.departures import departures, rests, stands
+from mbrl_ros.planning.planner import Problem
+from mbrl_ros.planning.racing import racing_planner
+from mbrl_ros.planning.settings import RacingPlannerSettings
+
+PERIOD_S = 0.04
+PLANNERS = Path(__file__).resolve().parents[2] / "config" / "planners"
+CHANGES = {"mppi": {"rollouts": 128, "backend": "eager"}, "ddp": {"backend": "eager", "horizon": 50, "dt_s": PERIOD_S}}
+HALF_WIDTH_M = 0.8
+
+
+@pytest.fixture(scope="module")
+def road():
+    """A wide bend to the left, narrower than the car turns round in."""
+    angles = np.linspace(0.0, 2 * np.pi, 200, endpoint=False)
+    points = 20.0 * np.column_stack([np.cos(angles), np.sin(angles)])
+    widths = np.full(200, HALF_WIDTH_M)
+    return Track(points, widths, widths)
+
+
+def askew(road, lateral_m, turned_rad):
+    """A state [8] of a car that stands to the left of the centre line, turned further to the left."""
+    return np.array([*road.to_xy(3.0, lateral_m), float(road.at(3.0).heading) + turned_rad, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+
+def racer(kind, vehicle, road):
+    settings = read_settings(PLANNERS / f"{kind}_f1tenth.yaml", RacingPlannerSettings)
+    changed = getattr(settings, kind).model_copy(update=CHANGES[kind])
+    settings = settings.model_copy(update={kind: changed})
+    loaded = passport.in_memory(build_for(vehicle, "kinematic_bicycle", dt=PERIOD_S / 2))
+    return racing_planner(settings, loaded, vehicle, road, seed=1), loaded.model
+
+
+def drive(planner, model, track, state, cycles):
+    """Speed at last, and the least distance of the car's middle to an edge, after some cycles of planning."""
+    history, clearance = CommandHistory(np.zeros(2)), np.inf
+    for cycle in range(cycles):
+        now_s = cycle * PERIOD_S
+        command = planner.plan(Problem(state, now_s, history)).at(now_s + PERIOD_S / 2)
+        history.append(now_s, command)
+        with torch.no_grad():
+            for _ in range(2):
+                state = model(torch.from_numpy(state), torch.from_numpy(command)).numpy()
+        state[3] = max(state[3], 0.0)  # a car brakes to a stop, and not backwards
+        place = track.project(state[:2])
+        left, right = place.section.width_left - place.lateral, place.section.width_right + place.lateral
+        clearance = min(clearance, float(left), float(right))
+    return state[3], clearance
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize(("lateral_m", "turned_rad"), [(0.3, 0.6), (0.53, 0.6), (0.6, 0.3)])
+def test_a_car_that_stands_askew_turns_in_while_it_drives_off(kind, lateral_m, turned_rad, vehicle, road):
+    planner, model = racer(kind, vehicle, road)
+    speed, clearance = drive(planner, model, road, askew(road, lateral_m, turned_rad), cycles=25)
+    assert speed > 1.5
+    assert clearance > 0.1
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_without_departures_it_would_stand_there_for_good(kind, vehicle, road, monkeypatch):
+    monkeypatch.setattr("mbrl_ros.planning.racing.departures", lambda *arguments: departures(*arguments)[:0])
+    planner, model = racer(kind, vehicle, road)
+    speed, _ = drive(planner, model, road, askew(road, 0.53, 0.6), cycles=15)
+    assert speed < 0.1
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_with_its_nose_at_the_edge_it_stays_where_it_is(kind, vehicle, road):
+    planner, model = racer(kind, vehicle, road)
+    speed, clearance = drive(planner, model, road, askew(road, 0.6, 1.2), cycles=10)
+    assert speed < 0.2
+    assert clearance == pytest.approx(HALF_WIDTH_M - 0.6, abs=0.02)
+
+
+def test_departures_steer_both_ways_within_the_bounds_and_then_straight_ahead():
+    low, high = torch.tensor([-0.4, -8.0]), torch.tensor([0.3, 3.0])
+    ways = departures((low, high), horizon=40, dt=0.05)
+    assert ways.shape[1:] == (40, 2)
+    assert (ways >= low).all()
+    assert (ways <= high).all()
+    assert ways[:, 0, 0].unique().tolist() == pytest.approx([-0.4, -0.2, 0.0, 0.15, 0.3])
+    assert (ways[:, 0, 1] > 0).all()
+    assert (ways[:, 10:, 1] == 0).all()
+    assert (ways[:, -1] == 0).all()
+
+
+def test_what_stands_and_what_rests():
+    slow, fast = np.array([0, 0, 0, -0.4, 0, 0, 0, 0.0]), np.array([0, 0, 0, 0.6, 0, 0, 0, 0.0])
+    assert stands(slow)
+    assert not stands(fast)
+    assert rests(None)
+    assert rests(np.stack([slow, slow]))
+    assert not rests(np.stack([slow, fast]))
