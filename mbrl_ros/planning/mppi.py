@@ -20,7 +20,7 @@ from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import stepped
 from mbrl_ros.planning.cem import CrossEntropy
 from mbrl_ros.planning.ddp.tube import Tube, TubeMaker
-from mbrl_ros.planning.departures import rests, stands
+from mbrl_ros.planning.departures import Departures
 from mbrl_ros.planning.fused import Asked, fused
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.members import EachMember, risk
@@ -78,10 +78,10 @@ class MPPI:
         u  <- u + sum_k w_k eps_k
 
     or, with the settings' other update, one of the cross-entropy method (`planning.cem`). The nominal plan begins as
-    the previous one shifted by the elapsed time. Among the samples are always the nominal plan itself (no noise), the
-    shifted previous one, what the prior proposes and the elites that are kept. A rollout whose cost is not finite gets
-    no weight and is counted. Commands reach the model after its delay; those in flight are taken from the history of
-    what was sent. The same seed, settings and inputs give the same plans to the bit on a CPU.
+    the previous one shifted by the elapsed time, or as a departure. Among the samples are always the nominal plan
+    itself (no noise), the shifted previous one, what the prior proposes and the elites that are kept. A rollout whose
+    cost is not finite gets no weight and is counted. Commands reach the model after its delay; those in flight are
+    taken from the history of what was sent. The same seed, settings and inputs give the same plans to the bit on a CPU.
 
     Args:
         model: torch module, one step of ``settings.dt_s``.
@@ -91,8 +91,8 @@ class MPPI:
         model_id: stands in every plan.
         noise_std: [A] standard deviations; None takes those that the settings have for the model's actions.
         prior: proposes sequences to look at first.
-        departures: [N, H, A] sequences (`planning.departures`), the best of which sampling begins with where the car
-            stands, its previous plan goes nowhere, and that one costs less.
+        departures: where the car stands and its previous plan goes nowhere, sampling begins with the one of these that
+            costs least, if it costs less than that plan; None looks at none.
 
     Raises:
         ConfigError: the model steps another time, the settings know no standard deviation for an action, or want a tube
@@ -111,7 +111,7 @@ class MPPI:
         model_id: str = "",
         noise_std: Sequence[float] | None = None,
         prior: Prior | None = None,
-        departures: torch.Tensor | None = None,
+        departures: Departures | None = None,
     ) -> None:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
@@ -131,7 +131,7 @@ class MPPI:
         self._path_integral = PathIntegral(shapes, settings)
         self._update: Update = CrossEntropy(settings.cem) if cem else self._path_integral
         self._prior = prior
-        self._departures = None if departures is None else departures.to(torch.float32)
+        self._departures = departures
         self._fused, self._unfused = fused(model, task, settings, shapes, std, seed, prior is not None)
         self.rollouts = self._torch_rollouts()
         self._tubes = self._tube_maker()
@@ -170,6 +170,8 @@ class MPPI:
         self._update.reset()
         if self._fused is not None:
             self._fused.reset()
+        if self._departures is not None:
+            self._departures.reset()
         self._previous = plan
         self._tube: Tube | None = None
         self._kept = torch.empty(self.settings.horizon, len(self.model.action_layout), 0)
@@ -384,13 +386,15 @@ class MPPI:
     def _nominal(
         self, problem: Problem, start: torch.Tensor, previous: torch.Tensor, past: torch.Tensor
     ) -> torch.Tensor:
-        """[H, A] where sampling begins: the ``previous`` plan, or a departure."""
+        """[H, A] where sampling begins: the ``previous`` plan, or a departure: noise around rest finds none."""
         last = None if self._previous is None else self._previous.states
-        if self._departures is None or not (stands(problem.state) and rests(last)):
+        if self._departures is None or not self._departures.due(problem, last):
             return previous
-        choices = torch.cat([previous[None], self._departures]).permute(1, 2, 0)
+        choices = torch.cat([previous[None], self._departures.ways.to(torch.float32)]).permute(1, 2, 0)
         commands = torch.cat([past[..., None].expand(-1, -1, choices.shape[-1]), choices])
-        costs = self._trace(start, self._applied(commands, len(past))).costs.sum(dim=-1)
+        applied = self._applied(commands, len(past))
+        # An ensemble's members count as they do for samples; all else may be evaluated by the kernels.
+        costs = self._trace(start, applied).costs.sum(dim=-1) if not self._members else self._cost(start, applied)
         return choices[..., torch.where(costs.isfinite(), costs, torch.inf).argmin()].contiguous()
 
     def _middles(self, stamp_s: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from mbrl_ros.models.starting import Remembering
 from mbrl_ros.models.stepping import at_dt
 from mbrl_ros.planning.ddp.planner import DDPPlanner
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
-from mbrl_ros.planning.departures import departures
+from mbrl_ros.planning.departures import Departures
 from mbrl_ros.planning.mcts.guide import Guide
 from mbrl_ros.planning.mcts.planner import MCTSPlanner
 from mbrl_ros.planning.mcts.planner_settings import MCTSSettings
@@ -60,8 +60,8 @@ def racing_mppi(
         model = EachMember(model)
     stepped = at_dt(model, mppi.dt_s, mppi.substeps)
     racing = RacingTask(track, vehicle, task, dt=mppi.dt_s)
-    ways = departures(racing.bounds(), mppi.horizon, mppi.dt_s)
-    return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id, departures=ways)
+    departures = Departures(racing.bounds(), mppi.horizon, mppi.dt_s)
+    return MPPI(stepped, racing, mppi, seed=seed, model_id=loaded.id, departures=departures)
 
 
 def racing_ddp(
@@ -85,8 +85,8 @@ def racing_ddp(
     stepped = at_dt(loaded.model, ddp.dt_s, ddp.substeps)
     end = HorizonEnd(track, vehicle, ddp.end) if ddp.end.wanted else None
     racing = RacingTask(track, vehicle, task, dt=ddp.dt_s)
-    ways = departures(racing.bounds(), ddp.horizon, ddp.dt_s)
-    return DDPPlanner(stepped, racing, ddp, model_id=loaded.id, end=end, departures=ways)
+    departures = Departures(racing.bounds(), ddp.horizon, ddp.dt_s)
+    return DDPPlanner(stepped, racing, ddp, model_id=loaded.id, end=end, departures=departures)
 
 
 def racing_mcts(

@@ -103,7 +103,8 @@ class Car:
 
         def fast() -> bool:
             ended = self.processes.ended()
-            assert ended is None, f"{ended.node} ended: {ended.log.read_text()[-2000:]}"
+            if ended is not None:
+                raise ChildProcessError(f"{ended.node} ended: {ended.log.read_text(errors='replace')[-2000:]}")
             return (
                 self.bench.count("/ground_truth") > 0
                 and self.bench.latest("/ground_truth").twist.twist.linear.x > speed
@@ -115,20 +116,21 @@ class Car:
             raise AssertionError(f"{error}\n{self.report()}") from None
 
     def report(self) -> str:
-        """What every node says of itself, where each of its threads is, and the ends of the logs."""
+        """Where the car is, what every node says of itself, where each of its threads is, and the ends of the logs."""
         from diagnostic_msgs.msg import DiagnosticArray
 
         if "/diagnostics" not in self.bench.received:
             self.bench.listen("/diagnostics", DiagnosticArray, 10)
-        for spec in self.processes._graph.nodes:
-            os.kill(self.processes.pid(spec.node), signal.SIGUSR1)
-        self.bench.spin_for(5.0)
+        nodes = [spec.node for spec in self.processes._graph.nodes]
+        for node in nodes:
+            self.processes._processes[node].send_signal(signal.SIGUSR1)
+        self.bench.spin_for(3.0)
         said = {status.name: status for _, array in self.bench.received["/diagnostics"] for status in array.status}
-        lines = [
-            f"{name}: {status.message} {[(v.key, v.value) for v in status.values]}" for name, status in said.items()
-        ]
-        logs = [(spec.node, self.processes.log(spec.node).read_text()) for spec in self.processes._graph.nodes]
-        return "\n".join([*lines, *(f"== {name}\n{text[-4000:]}" for name, text in logs)])
+        lines = [f"{name}: {one.message} {[(v.key, v.value) for v in one.values]}" for name, one in said.items()]
+        logs = [f"== {node}\n{self.processes.log(node).read_text(errors='replace')[-4000:]}" for node in nodes]
+        return "\n".join(
+            [*(str(truth.pose.pose) for _, truth in self.bench.received["/ground_truth"][-1:]), *lines, *logs]
+        )
 
     def signal(self, executable: str, number: int) -> None:
         """Send a signal to a node."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import signal
@@ -60,7 +61,8 @@ def run(name: str, make: Callable[[], Closable], arguments: Sequence[str] | None
     purpose (wrong parameter, missing file), 1 for any other exception; both errors are logged as FATAL. On SIGUSR1 it
     writes down where each of its threads is, for a node that hangs.
     """
-    faulthandler.register(signal.SIGUSR1)
+    with contextlib.suppress(RuntimeError, OSError, ValueError):  # there is no standard error to write it to
+        faulthandler.register(signal.SIGUSR1)
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = _Stop()
     status = 0

@@ -20,13 +20,13 @@ from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import stepped
 from mbrl_ros.planning.ddp.commands import commanded, commanded_gains
 from mbrl_ros.planning.ddp.compiled import CompiledPasses
-from mbrl_ros.planning.ddp.passes import Passes
+from mbrl_ros.planning.ddp.passes import Limits, Passes
 from mbrl_ros.planning.ddp.planner_settings import DDPPlannerSettings
 from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.settings import DDPSettings
 from mbrl_ros.planning.ddp.solution import Solution
 from mbrl_ros.planning.ddp.solver import DDP
-from mbrl_ros.planning.departures import rests, stands
+from mbrl_ros.planning.departures import Departures
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.rollouts import Backend
@@ -63,8 +63,8 @@ class DDPPlanner:
         settings: see `DDPPlannerSettings`.
         model_id: stands in every plan.
         end: cost [...] of the state [..., S] that a plan ends with; None is zero.
-        departures: [N, H, A] sequences (`planning.departures`), the best of which is optimised where the car stands, no
-            plan that goes anywhere is found from the previous one, and that costs less.
+        departures: where the car stands and the plan found goes nowhere, the one of these that costs least is made
+            better instead, if it costs less than that plan; None looks at none.
 
     Raises:
         ConfigError: the model steps another time.
@@ -80,7 +80,7 @@ class DDPPlanner:
         settings: DDPPlannerSettings,
         model_id: str = "",
         end: HorizonEnd | None = None,
-        departures: torch.Tensor | None = None,
+        departures: Departures | None = None,
     ) -> None:
         if abs(model.dt - settings.dt_s) > 1e-9:
             raise ConfigError(f"field 'dt_s' is {settings.dt_s:g} s, but the model steps {model.dt:g} s")
@@ -90,8 +90,7 @@ class DDPPlanner:
             _optimiser(settings, iterations) for iterations in (settings.first_iterations, settings.iterations)
         )
         self._end = end
-        none = torch.empty(0, settings.horizon, len(self.model.action_layout))
-        self._departures = (none if departures is None else departures).double()
+        self._departures = departures
         passes = Passes(OptimalControlProblem.from_task(self.model, task, end), following)
         self._passes = CompiledPasses(passes, settings.horizon)
         self._first, self._next = (DDP(passes.problem, each, self._passes) for each in (first, following))
@@ -116,6 +115,8 @@ class DDPPlanner:
 
     def reset(self, plan: ControlSequence | None = None) -> None:
         """Forget the previous plan, or go on from another planner's."""
+        if self._departures is not None:
+            self._departures.reset()
         self._other = plan
         self._policy: _Policy | None = None
 
@@ -151,7 +152,7 @@ class DDPPlanner:
         own = stepped(self.model)
         begin, history_share = start_now(own, problem.state, problem.stamp_s, problem.commands, problem.driven)
         past = problem.commands.in_flight(problem.stamp_s, self.settings.dt_s, self._delay_steps())
-        solution = self._solve(begin[None], problem.stamp_s, torch.from_numpy(past))
+        solution = self._solve(begin[None], problem, torch.from_numpy(past))
         states, applied = solution.states[0], solution.actions[0]
         gains = commanded_gains(solution.gains[0], solution.transitions[0], self._delay_steps())
         self.solution = solution
@@ -168,40 +169,52 @@ class DDPPlanner:
             gains[..., : len(STATE)].numpy(),
         )
 
-    def _solve(self, start: torch.Tensor, stamp_s: float, past: torch.Tensor) -> Solution:
-        """On the previous plan; where there is none, or it leads to nothing finite, on the best of some guesses.
+    def _solve(self, start: torch.Tensor, problem: Problem, past: torch.Tensor) -> Solution:
+        """On the previous plan; where there is none, or it leads to nothing finite, on the better of two guesses; and
+        once more on a departure, where that is due and costs less than what was found."""
+        low, high = (self._applied(past, bound.expand(1, self.settings.horizon, -1)) for bound in self.task.bounds())
+        bounds = (low, high)
+        found = self._go_on(start, problem.stamp_s, past, bounds)
+        if found is None:
+            found = self._anew(start, self._first_guesses(), past, bounds)
+        if found is None:
+            raise PlanningError(f"no plan at {problem.stamp_s:.3f} s: no guess has a finite cost; is the state finite?")
+        if self._departures is not None and self._departures.due(problem, found.states[0].numpy()):
+            enough = float(found.cost[0]) - self.settings.tolerance * (1.0 + abs(float(found.cost[0])))
+            found = self._anew(start, self._departures.ways.double(), past, bounds, below=enough) or found
+        return found
 
-        Likewise where the car stands, would go on to, and one of the guesses costs less.
+    def _go_on(self, start: torch.Tensor, stamp_s: float, past: torch.Tensor, bounds: Limits) -> Solution | None:
+        """From the previous plan, or another planner's; None where there is none, or nothing finite comes of it.
 
         Its policy is followed, not its actions: a car that is not quite where it was to be would end beside the track.
         """
-        low, high = (self._applied(past, bound.expand(1, self.settings.horizon, -1)) for bound in self.task.bounds())
-        solution = None
         if self._policy is not None:
             states, actions, gains = self._policy.at(stamp_s, self.settings.dt_s)
             # Feedback must not take a heading that was wrapped meanwhile for a whole turn.
             states[:, YAW] -= 2 * math.pi * torch.round((states[0, YAW] - start[0, YAW]) / (2 * math.pi))
-            solution = self._next.solve(start, actions[None], states[None], gains[None], (low, high), keep_states=True)
+            found = self._next.solve(start, actions[None], states[None], gains[None], bounds, keep_states=True)
         elif self._other is not None:
             middles = stamp_s + self.settings.dt_s * (np.arange(self.settings.horizon) + 0.5)
             guess = self._applied(past, torch.from_numpy(self._other.at(middles))[None])
-            solution = self._next.solve(start, guess, bounds=(low, high), keep_states=True)
-        found = solution if solution is not None and _finite(solution) else None
-        standing = len(self._departures) > 0 and stands(start[0].numpy())
-        if found is not None and not (standing and rests(found.states[0].numpy())):
-            return found
-        ways = self._departures if standing else self._departures[:0]
-        guesses = torch.clamp(self._applied(past, torch.cat([self._first_guesses(), ways])), low, high)
+            found = self._next.solve(start, guess, bounds=bounds, keep_states=True)
+        else:
+            return None
+        return found if _finite(found) else None
+
+    def _anew(
+        self, start: torch.Tensor, commands: torch.Tensor, past: torch.Tensor, bounds: Limits, below: float = math.inf
+    ) -> Solution | None:
+        """From the best of ``commands`` [G, H, A]; None where none costs less than ``below``, or it diverges."""
+        guesses = torch.clamp(self._applied(past, commands), *bounds)
         along = rollout(self.model, start.expand(len(guesses), -1), guesses)
         costs = -self.task.reward(along[:, :-1], guesses, along[:, 1:]).sum(-1)
         costs = costs + self._passes.problem.terminal_cost(along[:, -1])
-        best = torch.where(costs < torch.inf, costs, torch.inf).argmin()
-        if found is not None and not costs[best] < found.cost[0]:
-            return found
-        solution = self._first.solve(start, guesses[best][None], bounds=(low, high), keep_states=True)
-        if not _finite(solution):
-            raise PlanningError(f"no plan at {stamp_s:.3f} s: no guess has a finite cost; is the state finite?")
-        return solution
+        best = torch.where(costs < below, costs, torch.inf).argmin()
+        if not costs[best] < below:
+            return None
+        found = self._first.solve(start, guesses[best][None], bounds=bounds, keep_states=True)
+        return found if _finite(found) else None
 
     def _first_guesses(self) -> torch.Tensor:
         """[2, H, A] straight ahead: at rest, and with a gentle drive."""
