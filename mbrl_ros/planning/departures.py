@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from mbrl_ros.core.layout import DRIVE_COMMAND, STEERING_COMMAND, VX
+from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.planning.planner import Problem
 
 _STANDING_MPS = 0.5
@@ -57,6 +58,13 @@ class Departures:
             return False
         self._looked_s = problem.stamp_s
         return True
+
+
+def leaves(task: Task, states: torch.Tensor) -> torch.Tensor:
+    """[N] whether plans with these states [N, H + 1, S] end what they began well (`Task.terminal`): a car that stands
+    beside an edge is not to cross it, whatever that would cost."""
+    ends = task.terminal(states)
+    return ends[:, 1:].any(dim=1) & ~ends[:, 0]
 
 
 def _fan(bounds: tuple[torch.Tensor, torch.Tensor], horizon: int, dt: float) -> torch.Tensor:

@@ -20,7 +20,7 @@ from mbrl_ros.models.starting import start_now
 from mbrl_ros.models.stepping import stepped
 from mbrl_ros.planning.cem import CrossEntropy
 from mbrl_ros.planning.ddp.tube import Tube, TubeMaker
-from mbrl_ros.planning.departures import Departures
+from mbrl_ros.planning.departures import Departures, leaves
 from mbrl_ros.planning.fused import Asked, fused
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.members import EachMember, risk
@@ -393,9 +393,11 @@ class MPPI:
         choices = torch.cat([previous[None], self._departures.ways.to(torch.float32)]).permute(1, 2, 0)
         commands = torch.cat([past[..., None].expand(-1, -1, choices.shape[-1]), choices])
         applied = self._applied(commands, len(past))
+        trace = self._trace(start, applied)
         # An ensemble's members count as they do for samples; all else may be evaluated by the kernels.
-        costs = self._trace(start, applied).costs.sum(dim=-1) if not self._members else self._cost(start, applied)
-        return choices[..., torch.where(costs.isfinite(), costs, torch.inf).argmin()].contiguous()
+        costs = trace.costs.sum(dim=-1) if not self._members else self._cost(start, applied)
+        possible = costs.isfinite() & ~leaves(self.task, trace.states[..., : len(STATE)].double())
+        return choices[..., torch.where(possible, costs, torch.inf).argmin()].contiguous()
 
     def _middles(self, stamp_s: float) -> np.ndarray:
         """[H] instants in the middle of each step of a plan from ``stamp_s`` on."""

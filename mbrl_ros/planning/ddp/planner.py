@@ -26,7 +26,7 @@ from mbrl_ros.planning.ddp.problem import OptimalControlProblem
 from mbrl_ros.planning.ddp.settings import DDPSettings
 from mbrl_ros.planning.ddp.solution import Solution
 from mbrl_ros.planning.ddp.solver import DDP
-from mbrl_ros.planning.departures import Departures
+from mbrl_ros.planning.departures import Departures, leaves
 from mbrl_ros.planning.interpolation import read_at
 from mbrl_ros.planning.planner import PlanningError, Problem, heed
 from mbrl_ros.planning.rollouts import Backend
@@ -181,7 +181,8 @@ class DDPPlanner:
             raise PlanningError(f"no plan at {problem.stamp_s:.3f} s: no guess has a finite cost; is the state finite?")
         if self._departures is not None and self._departures.due(problem, found.states[0].numpy()):
             enough = float(found.cost[0]) - self.settings.tolerance * (1.0 + abs(float(found.cost[0])))
-            found = self._anew(start, self._departures.ways.double(), past, bounds, below=enough) or found
+            off = self._anew(start, self._departures.ways.double(), past, bounds, below=enough, staying=True)
+            found = found if off is None or bool(leaves(self.task, off.states)) else off
         return found
 
     def _go_on(self, start: torch.Tensor, stamp_s: float, past: torch.Tensor, bounds: Limits) -> Solution | None:
@@ -203,16 +204,24 @@ class DDPPlanner:
         return found if _finite(found) else None
 
     def _anew(
-        self, start: torch.Tensor, commands: torch.Tensor, past: torch.Tensor, bounds: Limits, below: float = math.inf
+        self,
+        start: torch.Tensor,
+        commands: torch.Tensor,
+        past: torch.Tensor,
+        bounds: Limits,
+        below: float = math.inf,
+        staying: bool = False,
     ) -> Solution | None:
-        """From the best of ``commands`` [G, H, A]; None where none costs less than ``below``, or it diverges."""
+        """From the best of ``commands`` [G, H, A], or of those that stay where the task is not over; None where none
+        costs less than ``below``, or it diverges."""
         guesses = torch.clamp(self._applied(past, commands), *bounds)
         along = rollout(self.model, start.expand(len(guesses), -1), guesses)
         costs = -self.task.reward(along[:, :-1], guesses, along[:, 1:]).sum(-1)
         costs = costs + self._passes.problem.terminal_cost(along[:, -1])
-        best = torch.where(costs < below, costs, torch.inf).argmin()
-        if not costs[best] < below:
+        possible = (costs < below) & ~leaves(self.task, along) if staying else costs < below
+        if not bool(possible.any()):
             return None
+        best = torch.where(possible, costs, torch.inf).argmin()
         found = self._first.solve(start, guesses[best][None], bounds=bounds, keep_states=True)
         return found if _finite(found) else None
 
