@@ -48,12 +48,11 @@ class Departures:
         """Forget when they were looked at."""
         self._looked_s = -math.inf
 
-    def due(self, problem: Problem, states: np.ndarray | None) -> bool:
-        """Whether the car stands, a plan's ``states`` [H + 1, S] lead nowhere (or there is no plan), and nobody has
-        looked at the ways off for a while; if so, somebody does now."""
+    def due(self, problem: Problem, states: np.ndarray) -> bool:
+        """Whether the car stands, a plan's ``states`` [H + 1, S] lead nowhere, and nobody has looked at the ways off
+        for a while; if so, somebody does now."""
         slow_mps = min(_STANDING_MPS, problem.speed_cap_mps / 2)
-        speeds = np.abs(problem.state[VX : VX + 1] if states is None else states[:, VX])
-        rests = abs(problem.state[VX]) < slow_mps and bool((speeds < slow_mps).all())
+        rests = abs(problem.state[VX]) < slow_mps and bool((np.abs(states[:, VX]) < slow_mps).all())
         if not rests or 0.0 <= problem.stamp_s - self._looked_s < _LOOK_EVERY_S:
             return False
         self._looked_s = problem.stamp_s

@@ -388,7 +388,7 @@ class MPPI:
     ) -> torch.Tensor:
         """[H, A] where sampling begins: the ``previous`` plan, or a departure: noise around rest finds none."""
         last = None if self._previous is None else self._previous.states
-        if self._departures is None or not self._departures.due(problem, last):
+        if self._departures is None or last is None or not self._departures.due(problem, last):
             return previous
         choices = torch.cat([previous[None], self._departures.ways.to(torch.float32)]).permute(1, 2, 0)
         commands = torch.cat([past[..., None].expand(-1, -1, choices.shape[-1]), choices])
