@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,14 +71,17 @@ def gate_threshold(probability: float, degrees_of_freedom: int) -> float:
     return float(2.0 * gammaincinv(0.5 * degrees_of_freedom, probability))
 
 
-def process_noise(noise: ProcessNoise, step_s: float) -> np.ndarray:
-    """[9, 9] covariance that ``step_s`` adds; the channels' integration into each other is `propagated`'s work."""
+def process_noise(noise: ProcessNoise, step_s: float, sliding_mps: float = 0.0) -> np.ndarray:
+    """[9, 9] covariance that ``step_s`` adds; the channels' integration into each other is `propagated`'s work.
+
+    ``sliding_mps`` is the lateral velocity of a rear axle that slides, see `Process.sliding_mps`.
+    """
     std = np.zeros(len(ESTIMATE))
     std[[X, Y]] = noise.position_m_rts
     std[YAW] = noise.yaw_rad_rts
-    std[VX] = noise.longitudinal_velocity_mps_rts
-    std[VY] = noise.lateral_velocity_mps_rts
-    std[YAW_RATE] = noise.yaw_rate_radps_rts
+    std[VX] = math.hypot(noise.longitudinal_velocity_mps_rts, noise.sliding_rts * sliding_mps)
+    std[VY] = math.hypot(noise.lateral_velocity_mps_rts, noise.sliding_rts * sliding_mps)
+    std[YAW_RATE] = math.hypot(noise.yaw_rate_radps_rts, noise.sliding_radpm_rts * sliding_mps)
     std[STEERING_ANGLE] = noise.steering_rad_rts
     std[ACCELERATION] = noise.acceleration_mps2_rts
     std[GYRO_BIAS] = noise.gyro_bias_radps_rts

@@ -107,9 +107,9 @@ class Fusion:
             return gaussian
         steps = max(math.ceil(elapsed_s / self.settings.step_s - 1e-6), 1)
         step_s = elapsed_s / steps
-        noise = process_noise(self.settings.process, step_s)
         jacobian = np.eye(len(ESTIMATE))
         for step in range(steps):
+            noise = process_noise(self.settings.process, step_s, self.process.sliding_mps(gaussian.mean))
             action = self._acting(belief.stamp_s + step * step_s, step_s, commands)
             state, jacobian[: len(STATE), : len(STATE)] = self.process.predicted(
                 gaussian.mean[: len(STATE)], action, step_s

@@ -20,9 +20,13 @@ from mbrl_ros.core.layout import (
 )
 from mbrl_ros.estimation.traced import Traced
 from mbrl_ros.models.parametric import ParametricModel
+from mbrl_ros.models.parametric.kinematic import reference_lever
 
 _NUDGE = 1e-5
 _INSTANT_S = 1e-6
+_GRIPPING_RAD = 0.3
+"""Slip angle beyond that of any tyre's largest force (0.1 to 0.25): further out the car slides."""
+
 _PROBE = (0.0, 0.0, 0.0, 5.0, 0.5, 0.5, 0.0, 0.0)
 
 
@@ -49,6 +53,8 @@ class Process:
     def __init__(self, model: ParametricModel, discrepancy_time_s: float) -> None:
         self._drive = model.config.drive
         self._values = model.values()
+        lever_of = {name: torch.tensor(value, dtype=torch.float64) for name, value in self._values.items()}
+        self._rear_lever_m = float(reference_lever(lever_of, model.reference_point))
         self._discrepancy_time_s = discrepancy_time_s
         self.delays_s = (self._values["steering_delay"], self._values["drive_delay"])
         example = torch.tensor([_PROBE], dtype=torch.float64)
@@ -67,6 +73,11 @@ class Process:
         """
         ahead = self._transition(_around(mean), action, step_s)
         return ahead[0], _slope(ahead)
+
+    def sliding_mps(self, mean: np.ndarray) -> float:
+        """Speed at which the rear axle moves sideways beyond the slip angle of tyres that grip [m/s]."""
+        sideways_mps = mean[VY] - self._rear_lever_m * mean[YAW_RATE]
+        return max(abs(float(sideways_mps)) - _GRIPPING_RAD * abs(float(mean[VX])), 0.0)
 
     def specific_force(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[2] forward and left specific force at the reference point [m/s^2], and its [2, 8] Jacobian."""

@@ -128,6 +128,27 @@ def test_at_standstill_nothing_creeps(vehicle):
     assert position_rmse(errors) < 0.025
 
 
+def test_a_car_that_spins_is_not_lost(vehicle):
+    car = vehicle("f1tenth")
+
+    def steer(now_s):
+        return 0.1 * math.sin(2 * now_s) if now_s < 3.0 else 0.38 if now_s < 3.5 else -0.2 if now_s < 4.0 else 0.0
+
+    def speed(now_s):
+        return 6.0 if now_s < 3.2 else 3.0
+
+    rolling = car.estimator.process.model_copy(update={"sliding_rts": 0.0, "sliding_radpm_rts": 0.0})
+    surprised = car.estimator.model_copy(update={"process": rolling})
+    for seed in range(3):
+        errors, estimator = drive(car, steer, speed, seed=seed)
+        assert position_rmse(errors) < 0.06
+        assert np.hypot(errors[:, 0], errors[:, 1]).max() < 0.3
+        assert rms(errors, YAW) < 0.02
+        assert sum(count for reason, count in estimator.counters.items() if "gate" in reason) < 10
+        lost, _ = drive(car.model_copy(update={"estimator": surprised}), steer, speed, seed=seed)
+        assert position_rmse(lost) > 0.09
+
+
 def test_an_engine_that_spins_a_wheel_does_not_speed_up_the_estimate(vehicle):
     car = vehicle("bmw_320i")
     bend = (lambda t: 0.1 * min(t / 2, 1.0)), (lambda t: 13.5 + 1.5 * math.sin(2 * t))

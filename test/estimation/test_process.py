@@ -98,3 +98,11 @@ def test_specific_force_in_a_steady_circle_points_to_its_centre(vehicle):
         nudge[entry] = 1e-4
         slope = (process.specific_force(state + nudge)[0] - process.specific_force(state - nudge)[0]) / 2e-4
         np.testing.assert_allclose(jacobian[:, entry], slope, atol=1e-3)
+
+
+@pytest.mark.parametrize(("point", "lever_m"), [("rear_axle", 0.0), ("cg", 0.5192 * 0.3302), ("front_axle", 0.3302)])
+def test_the_rear_slides_where_it_moves_sideways_beyond_what_tyres_that_grip_do(vehicle, point, lever_m):
+    process = Process(model_for(vehicle, "kinematic_bicycle", reference_point=point), 0.5)
+    rolling = np.array([0.0, 0.0, 0.3, 4.0, lever_m * 1.5, 1.5, 0.0, 0.0])
+    for sideways_mps, sliding_mps in ((0.0, 0.0), (1.1, 0.0), (-1.1, 0.0), (2.0, 0.8), (-2.0, 0.8)):
+        assert process.sliding_mps(rolling + sideways_mps * np.eye(8)[VY]) == pytest.approx(sliding_mps)
