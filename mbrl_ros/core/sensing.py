@@ -92,8 +92,8 @@ class ProcessNoise(Settings):
     gyro_bias_radps_rts: NonNegativeFloat = Field(default=5e-4, description="random walk of the gyroscope's bias")
     sliding_rts: NonNegativeFloat = Field(
         default=0.0,
-        description="velocity that the model misses, both axes, per m/s that the rear axle slides sideways, beyond a slip "
-        "angle of 0.3 rad: tyres that slide are what it knows least",
+        description="velocity that the model misses, both axes, per m/s that the rear axle slides sideways, beyond a "
+        "slip angle of 0.3 rad: tyres that slide are what it knows least",
     )
     sliding_radpm_rts: NonNegativeFloat = Field(
         default=0.0, description="yaw rate that the model misses, per m/s that the rear axle slides sideways"

@@ -104,7 +104,11 @@ class Plant:
         return self._car.steering.max
 
     def step(self, step_s: float, steering_rate_radps: float, acceleration_mps2: float) -> None:
-        """Move on by ``step_s`` [s] under constant inputs, the acceleration being that of the drive's torque."""
+        """Move on by ``step_s`` [s] under constant inputs, the acceleration being that of the drive's torque.
+
+        Raises:
+            ModelError: the motion has no end that is finite, as where a spin rolls the car over.
+        """
         fastest = self._car.R_w * max(self._state[wheel] for wheel in self._model.wheels)
         if fastest > self._car.longitudinal.v_max:  # wheels that spin freely turn no faster than the motor can
             acceleration_mps2 = min(acceleration_mps2, 0.0)
@@ -154,7 +158,10 @@ class Plant:
         )
 
     def _derivative(self, state: list[float]) -> list[float]:
-        return self._model.derivative(list(state), list(self._inputs), self._car)
+        try:
+            return self._model.derivative(list(state), list(self._inputs), self._car)
+        except (ArithmeticError, ValueError) as error:  # what Python's mathematics say of a car that rolled over
+            raise ModelError(f"the plant's equations have no value ({error}) under {self._inputs}: {state}") from error
 
     def _settle(self, acceleration_mps2: float) -> None:
         """Keep the state where the models hold: wheels do not turn backwards, the car does not reverse."""

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mbrl_ros.core.errors import ConfigError
+from mbrl_ros.core.errors import ConfigError, ModelError
 from mbrl_ros.simulation.parameter_sets import parameter_set
 from mbrl_ros.simulation.plant import Plant
 
@@ -137,3 +137,10 @@ def test_settings_that_contradict_the_parameter_set_are_refused(vehicle):
         Plant(vehicle("f1tenth", steering_rate_limit_radps=5.0).plant)
     with pytest.raises(ConfigError, match="no parameter set 'gokart'"):
         Plant(vehicle("f1tenth", parameters="gokart").plant)
+
+
+def test_a_motion_whose_equations_have_no_value_is_an_error_that_says_so(vehicle):
+    plant = Plant(vehicle("bmw_320i", model="multi_body").plant)
+    plant.set_pose(0.0, 0.0, 0.0, speed_mps=1e300)
+    with pytest.raises(ModelError, match="the plant's equations have no value"):
+        drive(plant, 0.1, 0.2, 0.0)
