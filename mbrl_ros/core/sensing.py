@@ -77,7 +77,8 @@ class UnmodelledNoise(Settings):
 class ProcessNoise(Settings):
     """How far the car departs from its model, per channel: the square root of a continuous-time spectral density.
 
-    A density of q [unit/sqrt(s)] lets the entry spread by ``q sqrt(t)`` in t seconds, whatever the step.
+    A density of q [unit/sqrt(s)] lets the entry spread by ``q sqrt(t)`` in t seconds, whatever the step. Those of a car
+    that slides are for each m/s of sliding, and add to the others as independent noise does.
     """
 
     position_m_rts: NonNegativeFloat = Field(default=0.02, description="velocity that the model misses, both axes")
@@ -92,11 +93,11 @@ class ProcessNoise(Settings):
     gyro_bias_radps_rts: NonNegativeFloat = Field(default=5e-4, description="random walk of the gyroscope's bias")
     sliding_rts: NonNegativeFloat = Field(
         default=0.0,
-        description="velocity that the model misses, both axes, per m/s that the rear axle slides sideways, beyond a "
-        "slip angle of 0.3 rad: tyres that slide are what it knows least",
+        description="longitudinal and lateral acceleration it misses for each m/s at which the rear axle slides "
+        "sideways, beyond a slip angle of 0.3 rad [1/sqrt(s)]: tyres that slide are what it knows least",
     )
     sliding_radpm_rts: NonNegativeFloat = Field(
-        default=0.0, description="yaw rate that the model misses, per m/s that the rear axle slides sideways"
+        default=0.0, description="yaw acceleration it misses for each m/s of such sliding [rad/m/sqrt(s)]"
     )
 
 
@@ -137,6 +138,9 @@ class EstimatorSettings(Settings):
         default=1.0,
         description="uninterrupted rejection after which the filter is taken to be wrong, and follows the sensor; "
         "wheels are not followed while positions are believed",
+    )
+    check_patience_s: PositiveFloat = Field(
+        default=1.0, description="how long the last position that was believed speaks against wheels, which may slip"
     )
     history_s: PositiveFloat = Field(default=1.0, le=10.0, description="oldest delayed measurement that is still used")
     outage_s: PositiveFloat = Field(

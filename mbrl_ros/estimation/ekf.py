@@ -74,7 +74,7 @@ def gate_threshold(probability: float, degrees_of_freedom: int) -> float:
 def process_noise(noise: ProcessNoise, step_s: float, sliding_mps: float = 0.0) -> np.ndarray:
     """[9, 9] covariance that ``step_s`` adds; the channels' integration into each other is `propagated`'s work.
 
-    ``sliding_mps`` is the lateral velocity of a rear axle that slides, see `Process.sliding_mps`.
+    ``sliding_mps`` is how fast the rear axle slides, see `Process.sliding_mps`.
     """
     std = np.zeros(len(ESTIMATE))
     std[[X, Y]] = noise.position_m_rts

@@ -175,7 +175,7 @@ class Fusion:
     def _checked(self, belief: Belief, part: Part, stamp_s: float) -> bool:
         """Whether what checks ``part`` was believed of late: then the filter is right, and not the part."""
         since_s = max(stamp_s - belief.pose_s, stamp_s - belief.rejected_since_s.get(part.checked_by, stamp_s))
-        return bool(part.checked_by) and since_s < self.settings.gate_patience_s
+        return bool(part.checked_by) and since_s < self.settings.check_patience_s
 
     def _acting(self, start_s: float, step_s: float, commands: CommandHistory) -> np.ndarray:
         """[A] mean command that acts in a step, each entry after its own delay; NaN where there is none."""

@@ -26,7 +26,8 @@ class Part:
     Args:
         name: in counters.
         components: which components of the measurement.
-        observes: entries of the estimate that they speak of, where they do so directly.
+        observes: entries of the estimate that they speak of, where they do so directly; those that can be wrong all at
+            once, as a gyroscope's bias cannot.
         checked_by: part that speaks of the same, if slower, and does not slip: while that one is believed, this one is
             at fault where it is rejected for long. A wheel that locks in a bend does not mean that the car stands.
     """
@@ -38,7 +39,7 @@ class Part:
 
 
 PARTS: dict[Source, tuple[Part, ...]] = {
-    "gyro": (Part("gyro", (0,), (YAW_RATE, GYRO_BIAS)),),
+    "gyro": (Part("gyro", (0,), (YAW_RATE,)),),
     "accelerometer": (Part("longitudinal_acceleration", (0,)), Part("lateral_acceleration", (1,))),
     "wheel_speed": (Part("wheel_speed", (0,), (VX,), checked_by="position"),),
     "steering": (Part("steering", (0,), (STEERING_ANGLE,)),),

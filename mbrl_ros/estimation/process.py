@@ -24,8 +24,9 @@ from mbrl_ros.models.parametric.kinematic import reference_lever
 
 _NUDGE = 1e-5
 _INSTANT_S = 1e-6
-_GRIPPING_RAD = 0.3
-"""Slip angle beyond that of any tyre's largest force (0.1 to 0.25): further out the car slides."""
+_SLIDING_FROM = 0.3
+"""Slip, sideways over forward velocity, from which on the car is said to slide: tyres of the small car give nine tenths
+of their largest force there, those of a full-size car are past theirs."""
 
 _PROBE = (0.0, 0.0, 0.0, 5.0, 0.5, 0.5, 0.0, 0.0)
 
@@ -75,9 +76,9 @@ class Process:
         return ahead[0], _slope(ahead)
 
     def sliding_mps(self, mean: np.ndarray) -> float:
-        """Speed at which the rear axle moves sideways beyond the slip angle of tyres that grip [m/s]."""
+        """Speed at which the rear axle moves sideways beyond what tyres that grip let it [m/s]."""
         sideways_mps = mean[VY] - self._rear_lever_m * mean[YAW_RATE]
-        return max(abs(float(sideways_mps)) - _GRIPPING_RAD * abs(float(mean[VX])), 0.0)
+        return max(abs(float(sideways_mps)) - _SLIDING_FROM * abs(float(mean[VX])), 0.0)
 
     def specific_force(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[2] forward and left specific force at the reference point [m/s^2], and its [2, 8] Jacobian."""

@@ -38,7 +38,9 @@ class StateEstimatorSettings(Settings):
     """Parameters of the state_estimator node."""
 
     vehicle: str = Field(description="path of the vehicle's YAML: nominal model and the filter's noise")
-    model: str = Field("", description="folder of a fitted parametric model to predict with; empty: the vehicle's nominal single track")
+    model: str = Field(
+        "", description="folder of a fitted parametric model to predict with; empty: the vehicle's nominal single track"
+    )
     rate_hz: float = Field(100.0, ge=1.0, le=500.0, description="rate of estimates, predicted between measurements")
     publish_tf: bool = Field(False, description="publish odom -> base_link; never have two that do")
     odom_frame: str = Field("odom", description="frame of poses; pose fixes must be in it")

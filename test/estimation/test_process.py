@@ -100,9 +100,19 @@ def test_specific_force_in_a_steady_circle_points_to_its_centre(vehicle):
         np.testing.assert_allclose(jacobian[:, entry], slope, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["kinematic_bicycle", "single_track"])
 @pytest.mark.parametrize(("point", "lever_m"), [("rear_axle", 0.0), ("cg", 0.5192 * 0.3302), ("front_axle", 0.3302)])
-def test_the_rear_slides_where_it_moves_sideways_beyond_what_tyres_that_grip_do(vehicle, point, lever_m):
-    process = Process(model_for(vehicle, "kinematic_bicycle", reference_point=point), 0.5)
-    rolling = np.array([0.0, 0.0, 0.3, 4.0, lever_m * 1.5, 1.5, 0.0, 0.0])
-    for sideways_mps, sliding_mps in ((0.0, 0.0), (1.1, 0.0), (-1.1, 0.0), (2.0, 0.8), (-2.0, 0.8)):
-        assert process.sliding_mps(rolling + sideways_mps * np.eye(8)[VY]) == pytest.approx(sliding_mps)
+def test_the_rear_slides_where_it_moves_sideways_beyond_what_tyres_that_grip_do(vehicle, kind, point, lever_m):
+    process = Process(model_for(vehicle, kind, reference_point=point), 0.5)
+    rolling = np.array([0.0, 0.0, 0.3, 0.0, lever_m * 1.5, 1.5, 0.0, 0.0])
+    for forward_mps, sideways_mps, sliding_mps in (
+        (4.0, 0.0, 0.0),
+        (4.0, 1.1, 0.0),
+        (4.0, -1.1, 0.0),
+        (4.0, 2.0, 0.8),
+        (4.0, -2.0, 0.8),
+        (0.0, 2.0, 2.0),
+        (-4.0, 2.0, 0.8),
+    ):
+        state = rolling + forward_mps * np.eye(8)[VX] + sideways_mps * np.eye(8)[VY]
+        assert process.sliding_mps(state) == pytest.approx(sliding_mps, abs=1e-12)

@@ -211,18 +211,46 @@ def test_a_sensor_that_disagrees_for_long_is_believed(estimator):
     np.testing.assert_allclose(estimator.predict(3.9).mean[:2], [2.0 * 3.9 + 7.0, -3.0], atol=0.1)
 
 
-@pytest.mark.parametrize("poses", [True, False])
-def test_wheels_that_lock_for_long_are_believed_only_where_no_pose_says_otherwise(estimator, poses):
+@pytest.mark.parametrize("patience_s", [1.0, 0.25])
+@pytest.mark.parametrize("pose_every", [5, 20, None])
+def test_wheels_that_lock_for_long_are_believed_only_where_no_pose_says_otherwise(vehicle, patience_s, pose_every):
+    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
+    estimator = StateEstimator(model, EstimatorSettings(gate_patience_s=patience_s))
     straight(estimator, 1.0, speed=10.0)
     for step in range(1, 150):
         stamp_s = 1.0 + 0.02 * step
         estimator.add(gyro(stamp_s, 0.0))
         estimator.add(wheel(stamp_s, 5.0))
-        if poses and step % 5 == 0:
+        if pose_every and step % pose_every == 0:
             estimator.add(pose(stamp_s, 10.0 * stamp_s))
     believed = estimator.counters["wheel_speed: believed after long rejection"]
-    assert believed == (0 if poses else 1)
-    assert estimator.predict(3.98).mean[3] == pytest.approx(10.0 if poses else 5.0, abs=0.3)
+    assert believed == (0 if pose_every else 1)
+    assert estimator.predict(3.98).mean[3] == pytest.approx(10.0 if pose_every else 5.0, abs=0.5)
+
+
+@pytest.mark.parametrize(("wrong_s", "followed"), [(0.2, False), (0.4, True)])
+def test_fixes_that_are_far_off_are_followed_after_the_small_cars_patience(vehicle, wrong_s, followed):
+    estimator = StateEstimator.for_vehicle(vehicle("f1tenth"))
+    straight(estimator, 1.0, pose_every=2)
+    for step in range(1, 1 + round(wrong_s / 0.04)):
+        stamp_s = 1.0 + 0.04 * step
+        estimator.add(wheel(stamp_s, 2.0))
+        estimator.add(gyro(stamp_s, 0.0))
+        estimator.add(pose(stamp_s, 2.0 * stamp_s, 1.0))
+    assert estimator.predict(1.0 + wrong_s).mean[1] == pytest.approx(1.0 if followed else 0.0, abs=0.2)
+
+
+def test_a_turn_that_the_gyroscope_alone_has_seen_is_believed_and_moves_no_bias(vehicle):
+    model = build_for(vehicle("f1tenth"), "single_track", dt=0.01, integrator="euler")
+    estimator = StateEstimator(model, EstimatorSettings(gate_patience_s=0.25))
+    straight(estimator, 1.0, speed=0.4)
+    for step in range(1, 60):
+        stamp_s = 1.0 + 0.01 * step
+        estimator.add(wheel(stamp_s, 0.4))
+        estimator.add(gyro(stamp_s, 6.0))
+    estimate = estimator.predict(1.59)
+    assert estimator.counters["gyro: believed after long rejection"] >= 1
+    assert abs(estimate.mean[GYRO_BIAS]) < 0.05
 
 
 def braked_error(model, **settings):
