@@ -61,8 +61,13 @@ def test_the_same_bytes_twice_and_a_planner_agrees_with_its_own_drive(drive):
     everything = figures["agreement"][0]
     assert everything["speed"] == "all"
     assert everything["cycles"] == figures["cycles"] > 100
-    # It is told what was sent after it was rounded to single precision, and the gate limited the jerk of what was sent.
-    assert everything["instant"]["steering_command"]["correlation"] > 0.999
+    # It is told what was sent after it was rounded to single precision, a difference that grows by a third in every
+    # cycle, so only the beginning is the same; and the gate limited the jerk of what was sent.
+    beginning = figures["agreement"][1]
+    assert beginning["speed"] == "slow"
+    assert beginning["cycles"] > 30
+    assert beginning["instant"]["steering_command"]["rms"] < 1e-4
+    assert beginning["instant"]["steering_command"]["correlation"] > 0.99999
     assert everything["instant"]["acceleration_command"]["correlation"] > 0.7
     assert everything["path"][0]["rms_m"] < 0.3
     page = (drive / "report" / "report.html").read_text()
