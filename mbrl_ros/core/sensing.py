@@ -90,6 +90,9 @@ class ProcessNoise(Settings):
     yaw_rate_radps_rts: NonNegativeFloat = Field(default=2.0, description="yaw acceleration it misses")
     steering_rad_rts: NonNegativeFloat = Field(default=0.05, description="steering rate it misses")
     acceleration_mps2_rts: NonNegativeFloat = Field(default=1.0, description="jerk it misses")
+    unheard_mps2_rts: NonNegativeFloat = Field(
+        default=0.0, description="jerk it misses while no command is heard, and the car does what it is told elsewhere"
+    )
     gyro_bias_radps_rts: NonNegativeFloat = Field(default=5e-4, description="random walk of the gyroscope's bias")
     sliding_rts: NonNegativeFloat = Field(
         default=0.0,

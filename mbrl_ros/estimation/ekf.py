@@ -71,10 +71,11 @@ def gate_threshold(probability: float, degrees_of_freedom: int) -> float:
     return float(2.0 * gammaincinv(0.5 * degrees_of_freedom, probability))
 
 
-def process_noise(noise: ProcessNoise, step_s: float, sliding_mps: float = 0.0) -> np.ndarray:
+def process_noise(noise: ProcessNoise, step_s: float, sliding_mps: float = 0.0, unheard: bool = False) -> np.ndarray:
     """[9, 9] covariance that ``step_s`` adds; the channels' integration into each other is `propagated`'s work.
 
-    ``sliding_mps`` is how fast the rear axle slides, see `Process.sliding_mps`.
+    ``sliding_mps`` is how fast the rear axle slides, see `Process.sliding_mps`; ``unheard`` says that nobody is heard
+    to command the drive.
     """
     std = np.zeros(len(ESTIMATE))
     std[[X, Y]] = noise.position_m_rts
@@ -83,7 +84,7 @@ def process_noise(noise: ProcessNoise, step_s: float, sliding_mps: float = 0.0) 
     std[VY] = math.hypot(noise.lateral_velocity_mps_rts, noise.sliding_rts * sliding_mps)
     std[YAW_RATE] = math.hypot(noise.yaw_rate_radps_rts, noise.sliding_radpm_rts * sliding_mps)
     std[STEERING_ANGLE] = noise.steering_rad_rts
-    std[ACCELERATION] = noise.acceleration_mps2_rts
+    std[ACCELERATION] = math.hypot(noise.acceleration_mps2_rts, noise.unheard_mps2_rts if unheard else 0.0)
     std[GYRO_BIAS] = noise.gyro_bias_radps_rts
     return np.diag(std * std * step_s)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.delay import CommandHistory
-from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, VY, YAW, YAW_RATE, X, Y
+from mbrl_ros.core.layout import ACCELERATION, DRIVE_COMMAND, STATE, STEERING_ANGLE, VX, VY, YAW, YAW_RATE, X, Y
 from mbrl_ros.core.sensing import EstimatorSettings
 from mbrl_ros.estimation.ekf import Gaussian, gate_threshold, process_noise, propagated, squared_distance, updated
 from mbrl_ros.estimation.measurement import (
@@ -109,8 +109,9 @@ class Fusion:
         step_s = elapsed_s / steps
         jacobian = np.eye(len(ESTIMATE))
         for step in range(steps):
-            noise = process_noise(self.settings.process, step_s, self.process.sliding_mps(gaussian.mean))
             action = self._acting(belief.stamp_s + step * step_s, step_s, commands)
+            sliding_mps, unheard = self.process.sliding_mps(gaussian.mean), bool(np.isnan(action[DRIVE_COMMAND]))
+            noise = process_noise(self.settings.process, step_s, sliding_mps, unheard)
             state, jacobian[: len(STATE), : len(STATE)] = self.process.predicted(
                 gaussian.mean[: len(STATE)], action, step_s
             )
@@ -173,9 +174,10 @@ class Fusion:
         return float(self.settings.wheel_slide_s2pm * mean[VX] * mean[ACCELERATION]) ** 2
 
     def _checked(self, belief: Belief, part: Part, stamp_s: float) -> bool:
-        """Whether what checks ``part`` was believed of late: then the filter is right, and not the part."""
-        since_s = max(stamp_s - belief.pose_s, stamp_s - belief.rejected_since_s.get(part.checked_by, stamp_s))
-        return bool(part.checked_by) and since_s < self.settings.check_patience_s
+        """Whether what checks ``part`` was believed of late: then the filter is right, and not the part. Where both are
+        rejected they speak for each other, and against the filter."""
+        agrees = part.checked_by not in belief.rejected_since_s
+        return bool(part.checked_by) and agrees and stamp_s - belief.pose_s < self.settings.check_patience_s
 
     def _acting(self, start_s: float, step_s: float, commands: CommandHistory) -> np.ndarray:
         """[A] mean command that acts in a step, each entry after its own delay; NaN where there is none."""

@@ -85,8 +85,10 @@ def test_validity():
     assert not Gaussian(np.zeros(2), np.diag([1.0, -1e-9])).is_valid()
 
 
-def test_a_rear_that_slides_makes_velocities_and_yaw_rate_less_sure_and_nothing_else():
+def test_sliding_and_silence_make_that_less_sure_which_they_act_on_and_nothing_else():
     noise = ProcessNoise(sliding_rts=3.0, sliding_radpm_rts=10.0)
     rolling, sliding = process_noise(noise, 0.01), process_noise(noise, 0.01, -2.0)
+    heard, unheard = process_noise(noise, 0.01), process_noise(ProcessNoise(unheard_mps2_rts=20.0), 0.01, unheard=True)
+    np.testing.assert_allclose((unheard - heard).diagonal() / 0.01, [0, 0, 0, 0, 0, 0, 0, 400.0, 0], atol=1e-9)
     added = (sliding - rolling).diagonal() / 0.01
     np.testing.assert_allclose(added, [0, 0, 0, 6.0**2, 6.0**2, 20.0**2, 0, 0, 0], rtol=1e-12, atol=1e-12)

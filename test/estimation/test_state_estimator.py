@@ -228,6 +228,21 @@ def test_wheels_that_lock_for_long_are_believed_only_where_no_pose_says_otherwis
     assert estimator.predict(3.98).mean[3] == pytest.approx(10.0 if pose_every else 5.0, abs=0.5)
 
 
+def test_wheels_and_positions_that_contradict_the_filter_together_are_believed(vehicle):
+    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
+    estimator = StateEstimator(model, EstimatorSettings(gate_patience_s=0.25))
+    straight(estimator, 1.0, speed=10.0)
+    for step in range(1, 31):
+        stamp_s = 1.0 + 0.02 * step
+        estimator.add(wheel(stamp_s, 5.0))
+        estimator.add(gyro(stamp_s, 0.0))
+        if step % 5 == 0:
+            estimator.add(pose(stamp_s, 10.0 + 5.0 * (stamp_s - 1.0)))
+    estimate = estimator.predict(1.6)
+    assert estimate.mean[3] == pytest.approx(5.0, abs=0.2)
+    assert estimate.mean[0] == pytest.approx(13.0, abs=0.2)
+
+
 @pytest.mark.parametrize(("wrong_s", "followed"), [(0.2, False), (0.4, True)])
 def test_fixes_that_are_far_off_are_followed_after_the_small_cars_patience(vehicle, wrong_s, followed):
     estimator = StateEstimator.for_vehicle(vehicle("f1tenth"))
