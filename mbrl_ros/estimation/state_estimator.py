@@ -65,7 +65,8 @@ class StateEstimator:
     otherwise a filter that has fallen behind would fall behind further. What `add` answers is therefore preliminary.
 
     - Commands reach the model after its transport delays. When none has come for ``command_timeout_s``, the
-      actuators are taken to stay where they are, so that a car driven by hand is followed too.
+      actuators are taken to stay where they are, as unsurely as ``unheard_mps2_rts`` says, so that a car driven by hand
+      or by its own watchdog is followed too.
     - The filter starts with the first complete pose fix, or with ``set_pose``; until then measurements are refused.
     - Where nothing was measured for ``outage_s``, nothing is predicted, and the next pose fix starts the filter anew:
       what the car did meanwhile is unknown, and gates set by a wrong guess would refuse the truth.

@@ -27,12 +27,15 @@ def pose(stamp_s, x=0.0, y=0.0, yaw=0.0, arrival_s=None):
     return Measurement("pose", stamp_s, arrival_s or stamp_s, np.array([x, y, yaw]))
 
 
+def kinematic(vehicle, **settings):
+    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
+    return StateEstimator(model, EstimatorSettings(**settings))
+
+
 @pytest.fixture
 def estimator(vehicle):
-    car = vehicle("f1tenth")
     # Far predictions show what the filter believes; what ends them has tests of its own.
-    settings = EstimatorSettings(outage_s=5.0)
-    return StateEstimator(build_for(car, "kinematic_bicycle", dt=0.01, integrator="euler"), settings)
+    return kinematic(vehicle, outage_s=5.0)
 
 
 def straight(estimator, until_s, speed=2.0, start_s=0.0, pose_every=5, heading=0.0):
@@ -119,7 +122,7 @@ def test_a_filter_that_takes_late_fixes_for_fresh_ones_is_worse(vehicle):
     """Negative control: the same measurements, stamped with their arrival."""
     errors = []
     for stamped_on_arrival in (False, True):
-        estimator = StateEstimator(build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler"))
+        estimator = kinematic(vehicle)
         squared = []
         for step in range(150):
             now_s, delay_s = 0.02 * step, 0.1
@@ -214,9 +217,7 @@ def test_a_sensor_that_disagrees_for_long_is_believed(estimator):
 @pytest.mark.parametrize("patience_s", [1.0, 0.25])
 @pytest.mark.parametrize("pose_every", [5, 20, None])
 def test_wheels_that_lock_for_long_are_believed_only_where_no_pose_says_otherwise(vehicle, patience_s, pose_every):
-    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
-    estimator = StateEstimator(model, EstimatorSettings(gate_patience_s=patience_s))
-    straight(estimator, 1.0, speed=10.0)
+    estimator = straight(kinematic(vehicle, gate_patience_s=patience_s), 1.0, speed=10.0)
     for step in range(1, 150):
         stamp_s = 1.0 + 0.02 * step
         estimator.add(gyro(stamp_s, 0.0))
@@ -229,9 +230,7 @@ def test_wheels_that_lock_for_long_are_believed_only_where_no_pose_says_otherwis
 
 
 def test_wheels_and_positions_that_contradict_the_filter_together_are_believed(vehicle):
-    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
-    estimator = StateEstimator(model, EstimatorSettings(gate_patience_s=0.25))
-    straight(estimator, 1.0, speed=10.0)
+    estimator = straight(kinematic(vehicle, gate_patience_s=0.25), 1.0, speed=10.0)
     for step in range(1, 31):
         stamp_s = 1.0 + 0.02 * step
         estimator.add(wheel(stamp_s, 5.0))
@@ -366,8 +365,7 @@ def test_set_pose_starts_a_filter_that_has_no_pose_fixes(estimator):
 
 
 def test_an_outage_of_all_sensors_ends_the_estimate_and_the_next_fix_starts_anew(vehicle):
-    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
-    estimator = straight(StateEstimator(model, EstimatorSettings(outage_s=0.25)), 1.0)
+    estimator = straight(kinematic(vehicle, outage_s=0.25), 1.0)
     # The last command that was heard asks for full acceleration, but the car braked to a standstill.
     estimator.add_command(1.0, np.array([0.0, 6.0]))
     assert estimator.predict(1.2) is not None
@@ -410,8 +408,7 @@ def test_a_pose_is_not_set_for_a_time_that_cannot_be(estimator, stamp_s):
 
 
 def test_one_sensor_that_goes_on_is_no_outage(vehicle):
-    model = build_for(vehicle("f1tenth"), "kinematic_bicycle", dt=0.01, integrator="euler")
-    estimator = straight(StateEstimator(model, EstimatorSettings(outage_s=0.25)), 1.0)
+    estimator = straight(kinematic(vehicle, outage_s=0.25), 1.0)
     for step in range(50):
         estimator.add(gyro(1.02 + 0.02 * step, 0.0))
     assert estimator.predict(2.0) is not None
