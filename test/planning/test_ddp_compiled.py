@@ -7,8 +7,9 @@ import torch
 from ddp_toys import cartpole, hanging
 
 from mbrl_ros.core.errors import LayoutError
+from mbrl_ros.models.learned.networks import Perceptron
 from mbrl_ros.planning.ddp import DDP, DDPSettings, OptimalControlProblem
-from mbrl_ros.planning.ddp.compiled import CompiledPasses
+from mbrl_ros.planning.ddp.compiled import CompiledPasses, _Pass
 from mbrl_ros.planning.ddp.passes import Passes
 
 HORIZON = 20
@@ -100,6 +101,39 @@ def test_changed_limits_count_at_once_and_programs_are_kept(problem, compiled):
     again = CompiledPasses(Passes(constrained_cartpole(), DDPSettings(step_sizes=4)), HORIZON)
     again.warm_up()
     assert (again.backend, again.note) == ("compiled", "")
+
+
+class Corrected(torch.nn.Module):
+    """The cartpole's step with an untaught network behind it."""
+
+    def __init__(self, plain):
+        super().__init__()
+        torch.manual_seed(0)
+        self.plain, self.network = plain, Perceptron(2, (5, 16, 16, 4)).double()
+
+    def forward(self, state, action):
+        seen = torch.cat([state, action], dim=-1)
+        residual = self.network(seen.reshape(-1, 5).mT.expand(2, -1, -1)).mean(0).mT
+        return self.plain(state, action) + 0.05 * residual.reshape(state.shape)
+
+
+def test_networks_are_derived_twice_in_a_workspace_of_their_own(monkeypatch):
+    monkeypatch.setattr("mbrl_ros.planning.native.program._MOST_ON_STACK", 1 << 16)
+    plain = cartpole(10.0)
+    problem = OptimalControlProblem(
+        Corrected(plain.dynamics),
+        plain.cost,
+        plain.terminal_cost,
+        state_size=4,
+        action_size=1,
+        bounds=(plain.low, plain.high),
+    )
+    passes = CompiledPasses(Passes(problem, DDPSettings(step_sizes=4)), HORIZON)
+    passes.warm_up()
+    assert passes.backend == "compiled", passes.note
+    found = both(problem, passes, hanging(3, seed=7), max_iterations=4)
+    assert bool((found.cost < found.first_cost).all())
+    assert "workspace" in passes._source("expand", _Pass(problem, passes.eager.expand))
 
 
 def test_what_cannot_be_compiled_is_said_and_computed_in_torch():

@@ -66,16 +66,22 @@ def transition_cost(state, action, following):
 
 @pytest.fixture
 def curved():
-    """The cartpole with a cost that mixes state, action and next state."""
-    plain = cartpole()
-    return OptimalControlProblem(plain.dynamics, transition_cost, plain.terminal_cost, state_size=4, action_size=1)
+    """The cartpole with a residual as of a network, and a cost that mixes state, action and next state."""
+    plain, weight = cartpole(), random(5, 4, seed=7)
+
+    def dynamics(state, action):
+        hidden = torch.nn.functional.silu(torch.cat([state, action], dim=-1) @ weight)
+        return plain.dynamics(state, action) + 0.1 * hidden
+
+    return OptimalControlProblem(dynamics, transition_cost, plain.terminal_cost, state_size=4, action_size=1)
 
 
 def test_derivatives_equal_finite_differences(curved):
     states, actions = random(2, 2, 4), random(2, 2, 1, seed=1)
     unconstrained = torch.zeros(2, 2, 0).double(), torch.ones(2).double()
-    jacobians, gradient, hessian, curvature = expand(curved, states, actions, *unconstrained, True)
-    first = expand(curved, states, actions, *unconstrained, False)
+    with torch.no_grad():  # as solvers do
+        jacobians, gradient, hessian, curvature = expand(curved, states, actions, *unconstrained, True)
+        first = expand(curved, states, actions, *unconstrained, False)
     h = 1e-4
     y = torch.cat([states, actions], dim=-1)
 

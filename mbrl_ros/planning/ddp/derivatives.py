@@ -128,5 +128,6 @@ def _two_derivatives(function, y: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
         first = jacfwd(function)(y)
         return first, first
 
-    second, first = jacfwd(once, has_aux=True)(y)
+    with torch.enable_grad():  # without, SiLU's derivative is a formula that torch cannot derive again
+        second, first = jacfwd(once, has_aux=True)(y)
     return first, second

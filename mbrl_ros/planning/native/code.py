@@ -63,13 +63,28 @@ def empty(shape: Shape, dtype: torch.dtype) -> torch.Tensor:
     return torch.empty([int(size) for size in shape], dtype=dtype, device="meta")
 
 
-class Code:
-    """Statements, one after another; arrays that they work in lie on the stack."""
+ALIGNED = 64
+"""Bytes: arrays in `WORKSPACE` begin with a cache line."""
 
-    def __init__(self) -> None:
+WORKSPACE = "workspace"
+"""Name, in C, of a thread's memory in which arrays lie that a stack has no room for."""
+
+
+class Code:
+    """Statements, one after another.
+
+    Args:
+        on_stack: whether the arrays that they work in lie on the stack, or in `WORKSPACE`. There every statement can
+            stand in a function of its own.
+    """
+
+    def __init__(self, *, on_stack: bool = True) -> None:
         self.lines: list[str] = []
+        self.outside: list[str] = []
+        """What stands before all functions."""
         self.bytes = 0
         """What the arrays measure together."""
+        self._on_stack = on_stack
         self._numbers = itertools.count()
 
     def name(self) -> str:
@@ -83,17 +98,21 @@ class Code:
         return array
 
     def declared(self, shape: Shape, dtype: torch.dtype) -> tuple[Array, str]:
-        """An array, and the line that declares it, to be put before its first use."""
-        array = Array(self.name(), empty(shape, dtype))
-        self.bytes += array.layout.numel() * array.layout.element_size()
-        return array, f"{TYPES[dtype]} {array.name}[{max(array.layout.numel(), 1)}];"
+        """An array, and the line that declares it, to be put before its first use; empty if it needs none."""
+        array, kind, begun = Array(self.name(), empty(shape, dtype)), TYPES[dtype], self.bytes
+        self.bytes += -(-array.layout.numel() * array.layout.element_size() // ALIGNED) * ALIGNED
+        if self._on_stack:
+            return array, f"{kind} {array.name}[{max(array.layout.numel(), 1)}];"
+        self.outside.append(f"#define {array.name} (({kind}*)({WORKSPACE} + {begun}))")
+        return array, ""
 
     def constant(self, value: torch.Tensor) -> Array:
         """An array of what is known now."""
         array = Array(self.name(), empty(value.shape, value.dtype))
         entries = ", ".join(number(entry) for entry in value.flatten().tolist())
         kind = TYPES[value.dtype]
-        self.lines.append(f"static const {kind} {array.name}[{max(value.numel(), 1)}] = {{{entries or '0'}}};")
+        lines = self.lines if self._on_stack else self.outside
+        lines.append(f"static const {kind} {array.name}[{max(value.numel(), 1)}] = {{{entries or '0'}}};")
         return array
 
     def loop(self, shape: Shape, statement: Callable[[list[str]], str]) -> None:

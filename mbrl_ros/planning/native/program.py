@@ -11,7 +11,7 @@ import torch
 from torch.fx import GraphModule
 
 from mbrl_ros.core.errors import MbrlError
-from mbrl_ros.planning.native.code import TYPES, Array, Code, empty
+from mbrl_ros.planning.native.code import ALIGNED, TYPES, WORKSPACE, Array, Code, empty
 from mbrl_ros.planning.native.prelude import PRELUDE
 from mbrl_ros.planning.native.writer import Writer
 
@@ -25,8 +25,14 @@ FLAGS = [
     "-fno-trapping-math",
     "-fopenmp",
 ]
-_MOST_BYTES = 1 << 20
-"""Of a stack, which has 8 MiB in most threads and 2 MiB in some."""
+_MOST_ON_STACK = 1 << 20
+"""Bytes of a stack, which has 8 MiB in most threads and 2 MiB in some."""
+
+_MOST_BYTES = 1 << 29
+"""That one thread works in."""
+
+_PART = 100
+"""Statements of one function, where there are many."""
 
 _HEAD = "const char* const* in, char* const* out, const long* places, const long* rows, long row, long step"
 
@@ -57,26 +63,28 @@ def source(program: GraphModule, inputs: Sequence[torch.Tensor], tables: Sequenc
     Raises:
         MbrlError: an operation has no C yet, or the program wants too much memory.
     """
-    code = Code()
     arrays = [
         Array(f"a{k}", torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta"), f"rows[{k}]" * table)
         for k, (x, table) in enumerate(zip(inputs, tables, strict=True))
     ]
-    results = Writer(code).write(program, arrays)
+    for on_stack in (True, False):
+        code = Code(on_stack=on_stack)
+        results = Writer(code).write(program, arrays)
+        if code.bytes <= _MOST_ON_STACK:
+            break
     if code.bytes > _MOST_BYTES:
-        raise MbrlError(f"a program of {code.bytes >> 20} MiB is too large for a stack")
+        raise MbrlError(f"a program that works in {code.bytes >> 20} MiB is too large, {_MOST_BYTES >> 20} is the most")
     heads = [_pointer("const", "a", "in", k, array) for k, array in enumerate(arrays)]
     heads += [_pointer("", "o", "out", k, array, len(arrays)) for k, array in enumerate(results)]
     for k, result in enumerate(results):  # last of all: results may take the place of inputs
         target = Array(f"o{k}", empty(result.shape, result.layout.dtype))
         code.each("{0}", target, result)
+    body = [f"static void one({_HEAD}) {{", *heads, *code.lines, "}"] if on_stack else _in_parts(code, heads)
     return "\n".join(
         [
             PRELUDE,
-            f"static void one({_HEAD}) {{",
-            *heads,
-            *code.lines,
-            "}",
+            *code.outside,
+            *body,
             'extern "C" void run(const char* const* in, char* const* out, const long* places, const long* rows,',
             "                    const bool* chosen, long count, long steps, int threads) {",
             "  #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && count > 1)",
@@ -86,6 +94,23 @@ def source(program: GraphModule, inputs: Sequence[torch.Tensor], tables: Sequenc
             "",
         ]
     )
+
+
+def _in_parts(code: Code, heads: list[str]) -> list[str]:
+    """Functions of a few statements each, for which compilers take a fraction of the time of one that has all."""
+    parts: list[list[str]] = [[]]
+    depth = 0
+    for line in code.lines:
+        parts[-1].append(line)
+        depth += line.count("{") - line.count("}")
+        if depth == 0 and len(parts[-1]) >= _PART:
+            parts.append([])
+    memory = f"{WORKSPACE}_of_thread"
+    lines = [f"alignas({ALIGNED}) static thread_local char {memory}[{code.bytes}];"]
+    for k, part in enumerate(parts):
+        lines += [f"__attribute__((noinline)) static void part{k}({_HEAD}, char* {WORKSPACE}) {{", *heads, *part, "}"]
+    calls = [f"part{k}(in, out, places, rows, row, step, {memory});" for k in range(len(parts))]
+    return [*lines, f"static void one({_HEAD}) {{", *calls, "}"]
 
 
 def _pointer(qualifier: str, name: str, source: str, k: int, array: Array, before: int = 0) -> str:

@@ -126,13 +126,33 @@ def test_tables_may_have_another_number_of_rows(tmp_path):
             source(trace(refused, [short, k]), [short, k], [True, False])
 
 
-def test_what_has_no_c_is_said():
+def test_what_has_no_c_is_said(monkeypatch):
     x = torch.ones(3, dtype=torch.float64)
     with pytest.raises(MbrlError, match=r"operation aten.sort.default has no C yet"):
         source(trace(lambda x: [x.sort()[0]], [x]), [x], [False])
-    with pytest.raises(MbrlError, match="too large for a stack"):
+    monkeypatch.setattr("mbrl_ros.planning.native.program._MOST_BYTES", 2 << 20)
+    with pytest.raises(MbrlError, match="works in 7 MiB is too large, 2 is the most"):
         source(trace(lambda x: [(x[:, None, None] + torch.zeros(400, 400)).sin()], [x]), [x], [False])
     assert ctypes.sizeof(ctypes.c_long) == 8  # whole numbers of torch are C's
+
+
+def test_what_a_stack_has_no_room_for_lies_elsewhere_for_each_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr("mbrl_ros.planning.native.program._PART", 3)
+
+    def large(x):
+        many = x[:, None] + torch.arange(40_000, dtype=torch.float64)
+        _, kept = scan(lambda carry, row: ([carry[0] + row[0].sin()], [carry[0] * row[0]]), [many[0]], [many])
+        return [kept[0].cos().sum(-1), many.mean(-1), x * 2]
+
+    rows = torch.randn(64, 3, dtype=torch.float64)
+    text = source(trace(large, [rows[0]]), [rows[0]], [False])
+    assert "part2(" in text
+    compile_library(text, FLAGS, ["-lm"], tmp_path / "large.so")
+    found = [torch.zeros(64, 3, dtype=torch.float64) for _ in range(3)]
+    places = [Rows(one, one.stride(0) * 8) for one in (rows, *found)]
+    Program(tmp_path / "large.so").bind(places[:1], places[1:], torch.ones(64, dtype=torch.bool))()
+    for ours, theirs in zip(found, torch.func.vmap(large)(rows), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_loops_follow_one_another_and_carry_what_is_made_of_each_other(tmp_path):
