@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.core.layout import STATE, Layout, ReferencePoint
+from mbrl_ros.core.mapped import blocks, let_go
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,25 @@ class Segment:
     @property
     def observed(self) -> np.ndarray:
         """[8] bool: which state entries the recording holds."""
-        return np.array([not np.isnan(column).all() for column in self.state.T])
+        return np.any([~np.isnan(part.state).all(axis=0) for part in self.blocks()], axis=0)
 
     def between(self, start_s: float, end_s: float) -> Segment:
         """The part with ``start_s <= time < end_s``."""
-        rows = slice(*np.searchsorted(self.time_s, (start_s, end_s)))  # a view: the driving may lie on disk
+        return self.rows(slice(*np.searchsorted(self.time_s, (start_s, end_s))))
+
+    def rows(self, rows: slice) -> Segment:
+        """Those rows alone; a view, as the driving may lie on disk."""
         return replace(self, time_s=self.time_s[rows], state=self.state[rows], action=self.action[rows])
+
+    def blocks(self) -> Iterator[Segment]:
+        """All of it, a block of rows after another, none of which stays in memory where they lie on disk."""
+        for rows in blocks(len(self)):
+            yield self.rows(rows)
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Of what lies on disk keep nothing in memory."""
+        let_go(self.time_s, self.state, self.action)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE, X, Y
+from mbrl_ros.core.mapped import BLOCK
 from mbrl_ros.core.recording import Segment
 
 _SPAN_S = 0.5
@@ -22,8 +23,8 @@ def contradictions(segments: Sequence[Segment], dt: float) -> list[str]:
     """
     k = max(1, round(_SPAN_S / dt))
     driven, turned = np.zeros(2), np.zeros(2)
-    for segment in segments:
-        state = segment.state[: (len(segment) - 1) // k * k + 1]
+    for segment, rows in _parts(segments, k):
+        state = segment.state[rows]
         ends = state[::k]
         spans = state[:-1].reshape(-1, k, state.shape[1]).mean(axis=1)
         by_pose = np.hypot(*np.diff(ends[:, [X, Y]], axis=0).T)
@@ -34,6 +35,7 @@ def contradictions(segments: Sequence[Segment], dt: float) -> list[str]:
         by_rate = np.abs(spans[:, YAW_RATE]) * k * dt
         turning = np.maximum(by_heading, by_rate) > _TURNING_RADPS * k * dt
         turned += by_heading[turning].sum(), by_rate[turning].sum()
+        segment.let_go()
     found = []
     if _disagree(driven):
         found.append(
@@ -46,6 +48,15 @@ def contradictions(segments: Sequence[Segment], dt: float) -> list[str]:
             f"{turned[1]:.1f} rad by its yaw rate; check the topics, and for degrees"
         )
     return found
+
+
+def _parts(segments: Sequence[Segment], k: int) -> Iterator[tuple[Segment, slice]]:
+    """Rows of whole spans of ``k`` steps, from the first to the last state of them, a block after another."""
+    together = max(1, BLOCK // k) * k
+    for segment in segments:
+        last = (len(segment) - 1) // k * k
+        for first in range(0, last, together):
+            yield segment, slice(first, min(first + together, last) + 1)
 
 
 def _disagree(amounts: np.ndarray) -> bool:

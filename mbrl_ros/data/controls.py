@@ -18,21 +18,28 @@ class Controls:
     """Where the entries of the action come from.
 
     Args:
-        entries: topic and column of each entry.
+        entries: name of the topic, and column, of each entry.
         layout: names and units of the entries.
         commanded: commands, held until the next; otherwise measurements, interpolated.
         note: the same in a sentence.
     """
 
-    entries: tuple[tuple[Signals, str], ...]
+    entries: tuple[tuple[str, str], ...]
     layout: Layout
     commanded: bool
     note: str
 
-    def sample(self, clock: Mapping[str, np.ndarray], grid_s: np.ndarray, mean_over_s: float | None) -> np.ndarray:
+    def sample(
+        self,
+        topics: Mapping[str, Signals],
+        clock: Mapping[str, np.ndarray],
+        grid_s: np.ndarray,
+        mean_over_s: float | None,
+    ) -> np.ndarray:
         """[G, A] actions at the grid times.
 
         Args:
+            topics: what was said about then.
             clock: each topic's message times on the grid's clock.
             grid_s: [G].
             mean_over_s: commands are averaged over this time from each grid time on; None for the command there.
@@ -45,7 +52,9 @@ class Controls:
                 return resampling.hold(time_s, values, grid_s)
             return resampling.held_mean(time_s, values, grid_s, mean_over_s)
 
-        return np.concatenate([bring(clock[s.topic], s.columns[name][:, None]) for s, name in self.entries], axis=1)
+        return np.concatenate(
+            [bring(clock[topic], topics[topic].columns[name][:, None]) for topic, name in self.entries], axis=1
+        )
 
 
 def choose_controls(sources: Mapping[str, Signals], drive: DriveCommand | None, source: str) -> Controls | None:
@@ -66,7 +75,7 @@ def choose_controls(sources: Mapping[str, Signals], drive: DriveCommand | None, 
         if not command.has(wanted):
             raise DataError(f"{source}: topic '{command.topic}' ({command.msgtype}) commands no {wanted}")
         return Controls(
-            ((command, "steering_angle"), (command, wanted)),
+            ((command.topic, "steering_angle"), (command.topic, wanted)),
             ACTIONS[wanted],
             True,
             f"actions: steering angle and {wanted} commanded on {command.topic}",
@@ -78,7 +87,7 @@ def choose_controls(sources: Mapping[str, Signals], drive: DriveCommand | None, 
     if not longitudinal.has(wanted):
         raise DataError(f"{source}: topic '{longitudinal.topic}' ({longitudinal.msgtype}) measures no {wanted}")
     return Controls(
-        ((steering, "steering_angle"), (longitudinal, wanted)),
+        ((steering.topic, "steering_angle"), (longitudinal.topic, wanted)),
         ACTIONS[wanted],
         False,
         f"actions: no commands recorded; steering angle measured by {steering.topic} and {wanted} by "

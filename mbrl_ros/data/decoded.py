@@ -18,6 +18,7 @@ import numpy as np
 
 from mbrl_ros.core.cache import cache_folder
 from mbrl_ros.core.layout import ACTIONS
+from mbrl_ros.core.mapped import blocks, let_go
 from mbrl_ros.core.recording import Drive, Segment
 
 PART = "drives"
@@ -111,7 +112,9 @@ def _save(path: Path, parts: Sequence[np.ndarray]) -> None:
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
-            file.write(np.ascontiguousarray(part, dtype=float).data)
+            for rows in blocks(len(part)):
+                file.write(np.ascontiguousarray(part[rows], dtype=float).data)
+                let_go(part)
 
 
 def _sound(folder: Path) -> bool:

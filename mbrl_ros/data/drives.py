@@ -8,21 +8,19 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.errors import DataError
-from mbrl_ros.core.layout import ACCELERATION, ACTIONS, STATE, VX, VY, YAW, YAW_RATE, DriveCommand, ReferencePoint
-from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.core.layout import ACTIONS, STATE, DriveCommand, ReferencePoint
+from mbrl_ros.core.mapped import BLOCK, blocks
+from mbrl_ros.core.recording import Drive
 from mbrl_ros.data import decoded, resampling
 from mbrl_ros.data.bag import open_bag, require_recording, source_hash
 from mbrl_ros.data.consistency import contradictions
 from mbrl_ros.data.controls import choose_controls
+from mbrl_ros.data.segments import DERIVATIVE_S, SegmentWriter
 from mbrl_ros.data.signals import OnBad, Signals, checked, read_signals
 from mbrl_ros.data.topics import QUANTITIES, TopicMapping, choose
 
 COMMON_RATES_HZ = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)
-
-_DERIVATIVE_S = 0.1
-"""Span over which an acceleration that nobody recorded is taken from the speed [s]."""
 
 
 def read_drive(
@@ -117,98 +115,103 @@ def _read(
     point = _reference_point(reference_point, sources["pose"], notes, str(path))
 
     rate = rate_hz or _common_rate(min(_mean_rate_hz(sources[q]) for q in ("pose", "velocity") if q in sources))
-    start_ns, clock, grid = _common_time(used.values(), rate, str(path))
-    state = _states(sources, clock, grid, notes)
-    known = np.ones(len(grid), dtype=bool)
-    for quantity, s in sources.items():
-        if quantity == "command":
-            known &= resampling.within_hold(clock[s.topic], grid, max_hold_s)
+    start_ns, count = _common_time(used.values(), rate, str(path))
+    layout = controls.layout if controls else ACTIONS[drive or "acceleration"]
+    gives = {name for quantity in sources if quantity != "command" for name in QUANTITIES[quantity]}
+    silent = _silent(sources, notes)
+    derived = "acceleration" not in gives and "vx" in gives
+    writer = SegmentWriter(1 / rate, layout, derived=derived, low_pass_hz=low_pass_hz)
+    for rows in blocks(count):
+        grid = np.arange(rows.start, rows.stop) / rate
+        told, clock = _around(used, start_ns, grid[0], grid[-1] + 1 / rate)
+        here = {quantity: told[s.topic] for quantity, s in sources.items()}
+        known = np.ones(len(grid), dtype=bool)
+        for quantity, s in here.items():
+            if quantity == "command":
+                known &= resampling.within_hold(clock[s.topic], grid, max_hold_s)
+            else:
+                known &= resampling.between_samples(clock[s.topic], grid, max_gap_s)
+        if controls is None:
+            action = np.full((len(grid), 2), np.nan)
         else:
-            known &= resampling.between_samples(clock[s.topic], grid, max_gap_s)
-    if controls is None:
-        action, layout = np.full((len(grid), 2), np.nan), ACTIONS[drive or "acceleration"]
-    else:
-        action, layout = controls.sample(clock, grid, 1 / rate if mean_commands else None), controls.layout
-
-    segments = []
-    for run in resampling.runs(known):
-        part = _finished(state[run], 1 / rate, "acceleration" in sources, low_pass_hz)
-        if len(part) >= 2:
-            rows = slice(run.stop - len(part), run.stop)
-            segments.append(Segment(start_ns * 1e-9 + grid[rows], part, action[rows], layout))
+            action = controls.sample(told, clock, grid, 1 / rate if mean_commands else None)
+        writer.add(start_ns * 1e-9 + grid, _states(here, clock, grid, silent), action, known)
+        for s in used.values():
+            s.let_go()
+    segments = writer.segments()
     if not segments:
         raise DataError(f"{path}: no two successive rows at {rate:g} Hz have every topic; try a larger max_gap_s")
     if len(segments) > 1:
         notes.append(
             f"cut into {len(segments)} segments where a topic is silent for longer than {max_gap_s} s "
-            f"(commands: {max_hold_s} s); {len(grid) - sum(map(len, segments))} of {len(grid)} rows lost"
+            f"(commands: {max_hold_s} s); {count - sum(map(len, segments))} of {count} rows lost"
         )
     notes += contradictions(segments, 1 / rate)
     commands = "averaged from row to row" if mean_commands else "held"
     notes.append(f"resampled to {rate:g} Hz: measurements interpolated linearly, commands {commands}")
     if "acceleration" not in sources:
-        notes.append(f"acceleration: no topic measures it, backward difference of vx over {_DERIVATIVE_S} s")
+        notes.append(f"acceleration: no topic measures it, backward difference of vx over {DERIVATIVE_S} s")
     if low_pass_hz:
         notes.append(f"velocities, yaw rate and acceleration low-passed causally at {low_pass_hz:g} Hz")
     topics = {quantity: s.topic for quantity, s in sources.items()}
-    return Drive(tuple(segments), 1 / rate, point, str(path), named, topics, tuple(notes))
+    return Drive(segments, 1 / rate, point, str(path), named, topics, tuple(notes))
 
 
-def _common_time(
-    used: Collection[Signals], rate_hz: float, source: str
-) -> tuple[int, dict[str, np.ndarray], np.ndarray]:
-    """The first stamp [ns] at which every topic has spoken, message times by topic and the grid [s] from there."""
+def _common_time(used: Collection[Signals], rate_hz: float, source: str) -> tuple[int, int]:
+    """The first stamp [ns] at which every topic has spoken, and how many rows there are from then on."""
     start_ns = max(int(s.stamp_ns[0]) for s in used)
     end_ns = min(int(s.stamp_ns[-1]) for s in used)
     if end_ns <= start_ns:
         spans = ", ".join(f"{s.topic} {s.stamp_ns[0] * 1e-9:.3f}..{s.stamp_ns[-1] * 1e-9:.3f} s" for s in used)
         raise DataError(f"{source}: the topics never overlap in time: {spans}")
-    count = int(((end_ns - start_ns) * 1e-9 + resampling.SAME_TIME_S) * rate_hz) + 1
-    clock = {s.topic: (s.stamp_ns - start_ns) * 1e-9 for s in used}
-    return start_ns, clock, np.arange(count) / rate_hz
+    return start_ns, int(((end_ns - start_ns) * 1e-9 + resampling.SAME_TIME_S) * rate_hz) + 1
+
+
+def _around(
+    used: Mapping[str, Signals], start_ns: int, first_s: float, last_s: float
+) -> tuple[dict[str, Signals], dict[str, np.ndarray]]:
+    """What every topic said about then, and when [s]; all times from ``start_ns`` on."""
+    topics = {name: s.around(*(start_ns + int(t * 1e9) for t in (first_s, last_s))) for name, s in used.items()}
+    return topics, {name: (s.stamp_ns - start_ns) * 1e-9 for name, s in topics.items()}
 
 
 def _mean_rate_hz(signals: Signals) -> float:
     """Messages per second outside of gaps; the mean, since what matters is how much was said, not how regularly."""
-    steps = np.diff(signals.stamp_ns) * 1e-9
-    return 1.0 / float(steps[steps < 10 * np.median(steps)].mean())
+    stamps = signals.stamp_ns
+    seldom = 1 + len(stamps) // BLOCK
+    usual = float(np.median(stamps[1::seldom] - stamps[:-1:seldom])) * 1e-9
+    time_s, steps = 0.0, 0
+    for rows in blocks(len(stamps) - 1):
+        part = np.diff(stamps[rows.start : rows.stop + 1]) * 1e-9
+        part = part[part < 10 * usual]
+        time_s, steps = time_s + float(part.sum()), steps + len(part)
+        signals.let_go()
+    return steps / time_s
 
 
 def _common_rate(rate: float) -> float:
     return float(min(COMMON_RATES_HZ, key=lambda common: abs(np.log(common / rate))))
 
 
+def _silent(sources: Mapping[str, Signals], notes: list[str]) -> list[str]:
+    """State entries that topics have a field for and leave at zero, and a note of each."""
+    velocity = sources.get("velocity")
+    if velocity is None or velocity.filled("vy") or not velocity.filled("vx"):
+        return []
+    notes.append(f"vy is not recorded: {velocity.topic} leaves it at zero")
+    return ["vy"]
+
+
 def _states(
-    sources: Mapping[str, Signals], clock: Mapping[str, np.ndarray], grid: np.ndarray, notes: list[str]
+    sources: Mapping[str, Signals], clock: Mapping[str, np.ndarray], grid: np.ndarray, silent: list[str]
 ) -> np.ndarray:
     """[G, 8] states, NaN where nothing is recorded; the yaw is not wrapped."""
     state = np.full((len(grid), len(STATE)), np.nan)
     for quantity, signals in sources.items():
         for name in QUANTITIES[quantity] if quantity != "command" else ():
-            column = signals.columns[name]
-            if name == "vy" and not signals.filled("vy") and signals.filled("vx"):
-                notes.append(f"vy is not recorded: {signals.topic} leaves it at zero")
-                continue
-            if name == "yaw":
-                column = np.unwrap(column)
-            state[:, STATE.index(name)] = resampling.interpolate(clock[signals.topic], column[:, None], grid)[:, 0]
-    return state
-
-
-def _finished(state: np.ndarray, dt: float, accelerated: bool, low_pass_hz: float | None) -> np.ndarray:
-    """A segment's states [N, 8] with an acceleration, filtered where asked, yaw wrapped; in place.
-
-    Deriving an acceleration takes history, so the first rows go.
-    """
-    vx = state[:, VX]
-    if not accelerated and np.isfinite(vx).all():
-        steps = max(1, round(_DERIVATIVE_S / dt))
-        state[steps:, ACCELERATION] = (vx[steps:] - vx[:-steps]) / (steps * dt)
-        state = state[steps:]
-    if low_pass_hz:
-        columns = [VX, VY, YAW_RATE, ACCELERATION]
-        state[:, columns] = resampling.low_pass(state[:, columns], dt, low_pass_hz)
-    state[:, YAW] = wrap_angle(state[:, YAW])
+            if name not in silent:
+                column = np.unwrap(signals.columns[name]) if name == "yaw" else signals.columns[name]
+                state[:, STATE.index(name)] = resampling.interpolate(clock[signals.topic], column[:, None], grid)[:, 0]
     return state
 
 

@@ -13,6 +13,7 @@ from rosbags.interfaces import Connection
 
 from mbrl_ros.core.angles import yaw_from_quaternion
 from mbrl_ros.core.errors import DataError
+from mbrl_ros.core.mapped import blocks, let_go
 from mbrl_ros.data.bag import message_types
 from mbrl_ros.data.spool import Spool
 
@@ -32,6 +33,7 @@ LARGEST: dict[str, float] = {
 """Magnitudes [SI] that no car reaches; x and y hold any UTM coordinate."""
 
 _LARGEST_TILT_DEG = 45.0
+_SAMPLED = 100_000
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,31 @@ class Signals:
 
     def filled(self, *names: str) -> bool:
         """Whether any of ``names`` is ever other than zero; a field that nobody fills stays there for ever."""
-        return any(bool(self.columns[name].any()) for name in names)
+        return any(bool(part.columns[name].any()) for part in self.blocks() for name in names)
+
+    def rows(self, rows: slice | np.ndarray) -> Signals:
+        """Those messages alone."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return replace(self, stamp_ns=self.stamp_ns[rows], columns=columns)
+
+    def blocks(self) -> Iterator[Signals]:
+        """All messages, a block after another, none of which stays in memory."""
+        for rows in blocks(len(self)):
+            yield self.rows(rows)
+            self.let_go()
+
+    def around(self, first_ns: int, last_ns: int) -> Signals:
+        """What says how it was from one instant to another: two messages before it and after it, too, if there are."""
+        first, last = np.searchsorted(self.stamp_ns, (first_ns, last_ns))
+        return self.rows(slice(max(int(first) - 2, 0), int(last) + 2))
+
+    def median(self, value: Callable[[Signals], np.ndarray]) -> float:
+        """Of what ``value`` makes of the messages, NaN left out; of many messages, of some that are evenly spread."""
+        return float(np.nanmedian(value(self.rows(slice(None, None, 1 + len(self) // _SAMPLED)))))
+
+    def let_go(self) -> None:
+        """Of what lies on disk keep nothing in memory."""
+        let_go(self.stamp_ns, *self.columns.values())
 
 
 Decoder = Callable[[Any], Sequence[float]]
@@ -151,7 +177,7 @@ def read_signals(reader: AnyReader) -> dict[str, Signals]:
         for name in _not_measured(newest[topic]):
             del columns[name]
         if set(QUATERNION) <= set(columns):
-            columns["yaw"] = np.asarray(yaw_from_quaternion(*(columns[name] for name in QUATERNION)))
+            columns["yaw"] = _yaw([columns[name] for name in QUATERNION])
         result[topic] = Signals(
             topic,
             connection.msgtype,
@@ -162,6 +188,15 @@ def read_signals(reader: AnyReader) -> dict[str, Signals]:
             getattr(newest[topic], "reference_point", ""),
         )
     return result
+
+
+def _yaw(quaternion: Sequence[np.ndarray]) -> np.ndarray:
+    """[N] heading [rad]."""
+    spool = Spool(1, np.float64)
+    for rows in blocks(len(quaternion[0])):
+        spool.extend(np.asarray(yaw_from_quaternion(*(entry[rows] for entry in quaternion)))[:, None])
+        let_go(*quaternion)
+    return spool.array()[:, 0]
 
 
 def _not_measured(message: Any) -> list[str]:
@@ -201,10 +236,9 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
             value that is not finite or beyond ``LARGEST``, or a quaternion that is none (with ``on_bad="drop"`` such
             messages are left out and counted in ``notes``); or nothing usable is left.
     """
-    faults = _faults(signals)
     bad = np.zeros(len(signals), dtype=bool)
     notes: list[str] = []
-    for what, rows in faults:
+    for what, rows in [] if _faultless(signals) else _faults(signals):
         new = rows & ~bad
         if not new.any():
             continue
@@ -221,11 +255,9 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
     if keep.sum() < 2:
         raise DataError(f"topic '{signals.topic}': {int(keep.sum())} usable messages of {len(signals)}; {notes}")
     if bad.any():
-        columns = {name: column[keep] for name, column in signals.columns.items()}
-        signals = replace(signals, stamp_ns=signals.stamp_ns[keep], columns=columns)
-    columns = signals.columns
-    if set(QUATERNION) <= set(columns):
-        upright = np.median(1 - 2 * (columns["qx"] ** 2 + columns["qy"] ** 2))
+        signals = _only(signals, keep)
+    if signals.has(*QUATERNION):
+        upright = signals.median(lambda some: 1 - 2 * (some.columns["qx"] ** 2 + some.columns["qy"] ** 2))
         tilt = np.degrees(np.arccos(np.clip(upright, -1.0, 1.0)))
         if tilt > _LARGEST_TILT_DEG:
             notes.append(
@@ -235,17 +267,32 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
     return replace(signals, notes=tuple(notes))
 
 
+def _only(signals: Signals, keep: np.ndarray) -> Signals:
+    """The messages at ``keep`` [N] bool, on disk as all of them were."""
+    stamps, values = Spool(1, np.int64), Spool(len(signals.columns), np.float64)
+    for rows in blocks(len(signals)):
+        part = signals.rows(rows).rows(keep[rows])
+        stamps.extend(part.stamp_ns[:, None])
+        values.extend(np.stack(list(part.columns.values()), axis=1))
+        signals.let_go()
+    columns = dict(zip(signals.columns, values.array().T, strict=True))
+    return replace(signals, stamp_ns=stamps.array()[:, 0], columns=columns)
+
+
+def _faultless(signals: Signals) -> bool:
+    """Whether no message has a fault, found out in little memory."""
+    newest = 0
+    for part in signals.blocks():
+        rising = part.stamp_ns[0] > newest and bool((np.diff(part.stamp_ns) > 0).all())
+        if not rising or any(rows.any() for _, rows in _bad_values(part)):
+            return False
+        newest = int(part.stamp_ns[-1])
+    return True
+
+
 def _faults(signals: Signals) -> list[tuple[str, np.ndarray]]:
     """Each kind of fault with the [N] bool rows that have it."""
-    faults = [("the header stamp is zero", signals.stamp_ns == 0)]
-    for name, column in signals.columns.items():
-        faults.append((f"{name} is not finite", ~np.isfinite(column)))
-        if name in LARGEST:
-            absurd = np.abs(column) > LARGEST[name]
-            faults.append((f"{name} = {column[absurd][0]:.4g} is absurd" if absurd.any() else "", absurd))
-    if set(QUATERNION) <= set(signals.columns):
-        norm = np.sqrt(sum(signals.columns[name] ** 2 for name in QUATERNION))
-        faults.append(("the orientation is no unit quaternion", np.abs(norm - 1) > 0.01))
+    faults = [("the header stamp is zero", signals.stamp_ns == 0), *_bad_values(signals)]
     usable = ~np.any([rows for _, rows in faults], axis=0)
     stamps = signals.stamp_ns
     rising = np.zeros(len(stamps), dtype=bool)
@@ -254,6 +301,20 @@ def _faults(signals: Signals) -> list[tuple[str, np.ndarray]]:
     faults.append(("the stamp repeats", usable & ~rising & (stamps == before)))
     faults.append(("the stamp goes backwards", usable & ~rising & (stamps < before)))
     faults.append(("the stamp lies ahead of those that follow", usable & ~rising & (stamps > before)))
+    return faults
+
+
+def _bad_values(signals: Signals) -> list[tuple[str, np.ndarray]]:
+    """Each kind of value that cannot be true with the [N] bool rows that have it."""
+    faults = []
+    for name, column in signals.columns.items():
+        faults.append((f"{name} is not finite", ~np.isfinite(column)))
+        if name in LARGEST:
+            absurd = np.abs(column) > LARGEST[name]
+            faults.append((f"{name} = {column[absurd][0]:.4g} is absurd" if absurd.any() else "", absurd))
+    if signals.has(*QUATERNION):
+        norm = np.sqrt(sum(signals.columns[name] ** 2 for name in QUATERNION))
+        faults.append(("the orientation is no unit quaternion", np.abs(norm - 1) > 0.01))
     return faults
 
 

@@ -1,4 +1,4 @@
-"""Rows that are collected one by one and may be more than memory holds."""
+"""Rows that are collected and may be more than memory holds."""
 
 from __future__ import annotations
 
@@ -34,19 +34,28 @@ class Spool:
         """Add one row."""
         self._rows.append(row)
         if len(self._rows) == _TOGETHER:
-            self._write()
+            self._write(self._waiting())
+
+    def extend(self, rows: np.ndarray) -> None:
+        """Add ``rows`` [n, width]."""
+        self._write(self._waiting())
+        self._write(rows)
 
     def array(self) -> np.ndarray:
         """[N, width] all rows, read when they are looked at; nothing more can be added."""
-        if self._file is None:
-            return np.array(self._rows, dtype=self._kind).reshape(-1, self._width)
-        self._write()
+        if not self._written:
+            return self._waiting()
+        self._write(self._waiting())
         self._file.flush()
         return np.asarray(np.memmap(self._file, self._kind, "r", shape=(self._written, self._width)))
 
-    def _write(self) -> None:
+    def _waiting(self) -> np.ndarray:
+        """[n, width] rows that are not in the file yet, and from now on are not waiting."""
+        rows, self._rows = np.array(self._rows, dtype=self._kind).reshape(-1, self._width), []
+        return rows
+
+    def _write(self, rows: np.ndarray) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=cache_folder("reading"))  # noqa: SIM115  # as long as the array
-        self._file.write(np.array(self._rows, dtype=self._kind).tobytes())
-        self._written += len(self._rows)
-        self._rows = []
+        self._file.write(np.ascontiguousarray(rows, dtype=self._kind).data)
+        self._written += len(rows)
