@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +11,11 @@ import numpy as np
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.core.layout import STATE, Layout, ReferencePoint
 from mbrl_ros.core.mapped import blocks, let_go
+
+SAMPLED_ROWS = 200_000
+"""Rows of driving that are looked at together, for what is a matter of statistics."""
+
+_PIECES = 50
 
 
 @dataclass(frozen=True)
@@ -105,3 +111,19 @@ class Drive:
         """The part with ``start_s <= time < end_s``; segments left with fewer than two rows are dropped."""
         parts = (segment.between(start_s, end_s) for segment in self.segments)
         return replace(self, segments=tuple(part for part in parts if len(part) >= 2))
+
+
+def thinned(drives: Sequence[Drive], rows: int = SAMPLED_ROWS) -> list[Drive]:
+    """Pieces of the driving, evenly spread, with at most ``rows`` together; all of it where that is no more."""
+    total, length = sum(len(segment) for drive in drives for segment in drive.segments), rows // _PIECES
+    if total <= rows:
+        return list(drives)
+    pieces = [
+        (number, segment.rows(slice(first, first + length)))
+        for number, drive in enumerate(drives)
+        for segment in drive.segments
+        for first in range(0, len(segment), length)
+    ]
+    kept = pieces[:: math.ceil(len(pieces) / _PIECES)]
+    parts = (tuple(piece for owner, piece in kept if owner == number) for number in range(len(drives)))
+    return [replace(drive, segments=part) for drive, part in zip(drives, parts, strict=True) if part]

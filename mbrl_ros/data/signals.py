@@ -88,9 +88,9 @@ class Signals:
         first, last = np.searchsorted(self.stamp_ns, (first_ns, last_ns))
         return self.rows(slice(max(int(first) - 2, 0), int(last) + 2))
 
-    def median(self, value: Callable[[Signals], np.ndarray]) -> float:
-        """Of what ``value`` makes of the messages, NaN left out; of many messages, of some that are evenly spread."""
-        return float(np.nanmedian(value(self.rows(slice(None, None, 1 + len(self) // _SAMPLED)))))
+    def sample(self) -> Signals:
+        """Of many messages some, evenly spread."""
+        return self.rows(slice(None, None, 1 + len(self) // _SAMPLED))
 
     def let_go(self) -> None:
         """Of what lies on disk keep nothing in memory."""
@@ -257,7 +257,8 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
     if bad.any():
         signals = _only(signals, keep)
     if signals.has(*QUATERNION):
-        upright = signals.median(lambda some: 1 - 2 * (some.columns["qx"] ** 2 + some.columns["qy"] ** 2))
+        some = signals.sample().columns
+        upright = np.median(1 - 2 * (some["qx"] ** 2 + some["qy"] ** 2))
         tilt = np.degrees(np.arccos(np.clip(upright, -1.0, 1.0)))
         if tilt > _LARGEST_TILT_DEG:
             notes.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from pydantic import Field
 
 from mbrl_ros.core.config import Settings
@@ -170,7 +171,8 @@ def _gravity_on_z(signals: Signals) -> bool:
     axes = ("gravity_x", "gravity_y", "gravity_z")
     if not signals.has(*axes):
         return False
-    x, y, z = (signals.median(lambda some, name=name: some.columns[name]) for name in axes)
+    some = signals.sample().columns
+    x, y, z = (float(np.nanmedian(some[name])) for name in axes)
     return z > 7.0 and abs(x) < 5.0 and abs(y) < 5.0
 
 

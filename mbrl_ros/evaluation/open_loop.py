@@ -17,7 +17,7 @@ import torch
 from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import STATE, VX, YAW, Layout, ReferencePoint, X, Y
-from mbrl_ros.core.recording import Drive
+from mbrl_ros.core.recording import Drive, thinned
 from mbrl_ros.evaluation.bootstrap import block_of, mean_interval
 from mbrl_ros.evaluation.splits import Interval
 from mbrl_ros.models.identification.agreement import compare_with_pose
@@ -25,6 +25,9 @@ from mbrl_ros.models.windows import measured_entries
 
 HORIZONS_S = (0.1, 0.5, 1.0, 2.0)
 START_EVERY_S = 0.2
+_MOST_STARTS = 10_000
+"""Of one recording; a longer one has them further apart."""
+
 EVERYWHERE: tuple[Interval, ...] = ((-math.inf, math.inf),)
 
 
@@ -125,7 +128,8 @@ def cut_windows(
     """Starts every ``start_every_s`` from the beginning of each held-out part, where vx > ``min_speed``.
 
     A start has at least the shortest horizon ahead of it inside its part and without a gap; longer ones are
-    scored where they fit. History may lie before the part (it is input, not target) but not across a gap.
+    scored where they fit. History may lie before the part (it is input, not target) but not across a gap. Of more
+    than half an hour or so starts are further apart, so that they are no more than memory holds.
 
     Raises:
         DataError: there is no such start.
@@ -133,16 +137,16 @@ def cut_windows(
     steps = [_steps(horizon_s, drive.dt) for horizon_s in horizons_s]
     shortest, longest = min(steps), max(steps)
     past = math.ceil(past_s / drive.dt - 1e-9)
-    every = max(1, round(start_every_s / drive.dt))
+    rows_held_out = sum(len(segment.between(*part)) for segment in drive.segments for part in held_out)
+    every = max(1, round(start_every_s / drive.dt), math.ceil(rows_held_out / _MOST_STARTS))
     trusted = compare_with_pose([drive], default_min_speed(drive)).trusted
     states, commands, measured, times = [], [], [], []
     fastest = -math.inf
     for segment in drive.segments:
         for start_s, end_s in held_out:
-            inside = np.flatnonzero((segment.time_s >= start_s) & (segment.time_s < end_s))
-            if not len(inside):
+            first, end = (int(row) for row in np.searchsorted(segment.time_s, (start_s, end_s)))
+            if first == end:
                 continue
-            first, end = int(inside[0]), int(inside[-1]) + 1
             fastest = max(fastest, float(np.nanmax(segment.state[first:end, VX], initial=-math.inf)))
             rows = np.arange(first, end - shortest, every)
             rows = rows[(rows >= past) & (segment.state[rows, VX] > min_speed)]
@@ -153,6 +157,7 @@ def cut_windows(
             commands.append(segment.action[np.minimum(around[:, :-1], end - 1)])
             measured.append(np.tile(measured_entries(segment) & trusted, (len(rows), 1)))
             times.append(segment.time_s[rows])
+            segment.let_go()
     if not sum(map(len, times)):
         doubts = "".join(f"; {note}" for note in drive.notes if "contradicts" in note)
         raise DataError(
@@ -246,7 +251,7 @@ def default_min_speed(drive: Drive) -> float:
     Raises:
         DataError: the recording holds no speed.
     """
-    vx = np.concatenate([segment.state[:, VX] for segment in drive.segments])
+    vx = np.concatenate([segment.state[:, VX] for part in thinned([drive]) for segment in part.segments])
     if np.isnan(vx).any():
         raise DataError(f"{drive.source}: records no speed; name a topic that has it with --topic velocity=...")
     return float(np.clip(0.2 * np.percentile(vx, 95), 0.1, 3.0))

@@ -13,14 +13,11 @@ from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.delay import delayed
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import STATE, VX, VY, YAW, YAW_RATE, X, Y
-from mbrl_ros.core.recording import Drive
+from mbrl_ros.core.recording import SAMPLED_ROWS, Drive, thinned
 from mbrl_ros.learning.recipe import NetworkSettings, TrainingSettings
 from mbrl_ros.models.identification.agreement import compare_with_pose
 from mbrl_ros.models.learned import Guard
 from mbrl_ros.models.windows import WindowStarts, find_windows
-
-SAMPLED_ROWS = 200_000
-"""Rows of driving that are looked at together, for what is a matter of statistics."""
 
 _LEAST = 40
 """Predictions below which nothing can be learned that the physics does not say better."""
@@ -88,10 +85,11 @@ class Stretches:
         states[..., [X, Y]] -= windows.states[:, windows.past, None, [X, Y]]
         return Driving(states, windows.observed, applied, windows.past - self.before)
 
-    def sample(self) -> Driving:
-        """As many of them as fit into a little memory, spread evenly."""
+    def sample(self, among: np.ndarray | None = None) -> Driving:
+        """Of them, or of those ``among`` [n] them, as many as fit into a little memory, spread evenly."""
+        among = np.arange(len(self)) if among is None else among
         length = self.starts.past + self.starts.horizon + 1
-        return self.cut(evenly(len(self), SAMPLED_ROWS // length))
+        return self.cut(among[evenly(len(among), SAMPLED_ROWS // length)])
 
 
 def find_stretches(
@@ -132,7 +130,7 @@ def evenly(count: int, limit: int) -> np.ndarray:
 
 def usual_speed(drives: Sequence[Drive]) -> float:
     """3 m/s, or for a small car a fifth of the speed that it exceeds one twentieth of the time, at least 0.1 [m/s]."""
-    vx = np.concatenate([segment.state[:, VX] for drive in drives for segment in drive.segments])
+    vx = np.concatenate([segment.state[:, VX] for drive in thinned(drives) for segment in drive.segments])
     return float(np.clip(0.2 * np.nanpercentile(vx, 95), 0.1, 3.0))
 
 

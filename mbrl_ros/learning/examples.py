@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mbrl_ros.learning.driving import SAMPLED_ROWS, Driving, Stretches, evenly
+from mbrl_ros.core.recording import SAMPLED_ROWS
+from mbrl_ros.learning.driving import Driving, Stretches, evenly
 from mbrl_ros.learning.group import ALONE, Group
 from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.learning.stored import RowWriter, StoredTensor

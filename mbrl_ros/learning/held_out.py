@@ -25,6 +25,8 @@ def held_out_errors(
 ) -> torch.Tensor:
     """[N, H] position errors [m] after each step, in predictions from the held-out part of ``drives``.
 
+    Of many predictions some are made, evenly spread.
+
     Args:
         model: any.
         drives: the driving.
@@ -36,7 +38,7 @@ def held_out_errors(
     """
     stretches = find_stretches(drives, model.delay.detach(), max(past_s, history_s(model)), settings)
     held_out = held_out_windows(stretches.starts.block, 1, settings)[0]
-    driving = stretches.cut(held_out.nonzero()[:, 0].numpy())
+    driving = stretches.sample(held_out.nonzero()[:, 0].numpy())
     past = driving.past
     with torch.no_grad():
         begin = start(model, driving.states[:, : past + 1], driving.observed, driving.applied[:, :past])

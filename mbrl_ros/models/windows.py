@@ -112,6 +112,7 @@ class WindowStarts:
             rows = self.row[here, None] + np.arange(-self.past, self.horizon + 1)
             states[here] = self.segments[number].state[rows]
             commands[here] = self.segments[number].action[rows[:, :-1]]
+            self.segments[number].let_go()
         seen = self.observed[self.segment]
         states = np.where(seen[:, None], states, 0.0)
         states[..., YAW] = np.unwrap(states[..., YAW], axis=1)
@@ -179,7 +180,7 @@ def find_windows(
     for drive in drives:
         for segment in drive.segments:
             _require_finite(segment, drive.source)
-            moving += int((segment.state[:, VX] >= min_speed).sum())
+            moving += sum(int((part.state[:, VX] >= min_speed).sum()) for part in segment.blocks())
             starts = np.arange(past, len(segment) - horizon, stride)
             starts = starts[segment.state[starts, VX] >= min_speed]
             block = ((segment.time_s[starts] - segment.time_s[0]) // block_s).astype(int)
@@ -212,7 +213,9 @@ def measured_entries(segment: Segment) -> np.ndarray:
     measured = segment.observed
     for column, action in ((STEERING_ANGLE, 0), (ACCELERATION, 1)):
         same_unit = STATE.units[column] == segment.action_layout.units[action]
-        if same_unit and np.allclose(segment.state[:, column], segment.action[:, action], atol=1e-9):
+        if same_unit and all(
+            np.allclose(part.state[:, column], part.action[:, action], atol=1e-9) for part in segment.blocks()
+        ):
             measured[column] = False
     return measured
 
@@ -246,13 +249,18 @@ def _require_finite(segment: Segment, source: str) -> None:
             f"{source}: the recording holds no {', '.join(missing)}; identification needs pose and speed "
             "(Odometry with a filled twist)"
         )
-    recorded = [segment.state[:, column] for column in np.flatnonzero(segment.observed)]
-    for what, columns in (("state", recorded), ("action", segment.action.T)):
-        bad = ~np.all([np.isfinite(column) for column in columns], axis=0)
-        if bad.any():
+    recorded = np.flatnonzero(segment.observed)
+    for what in ("state", "action"):
+        bad, first = 0, math.inf
+        for part in segment.blocks():
+            values = part.state[:, recorded] if what == "state" else part.action
+            wrong = ~np.isfinite(values).all(axis=1)
+            if wrong.any():
+                bad, first = bad + int(wrong.sum()), min(first, float(part.time_s[int(wrong.argmax())]))
+        if bad:
             raise DataError(
-                f"{source}: {int(bad.sum())} rows have a non-finite {what}, the first at "
-                f"{segment.time_s[int(bad.argmax())]:.3f} s; cut or repair them before identifying"
+                f"{source}: {bad} rows have a non-finite {what}, the first at {first:.3f} s; "
+                "cut or repair them before identifying"
             )
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.core.layout import ACTIONS, VX, YAW_RATE
-from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.core.recording import Drive, Segment, thinned
 
 LAYOUT = ACTIONS["acceleration"]
 
@@ -48,3 +48,19 @@ def test_cutting_a_drive_leaves_no_scraps_and_joins_nothing():
     assert [len(part) for part in cut.segments] == [2, 2]
     assert [len(part) for part in drive().between(0.85, 6.0).segments] == [10]
     assert cut.source == "test"
+
+
+def test_of_much_driving_pieces_are_looked_at_from_all_of_it():
+    drives = []
+    for source, count in (("a", 30_000), ("b", 10_000)):
+        time_s = np.arange(count) * 0.02
+        segment = Segment(time_s, np.zeros((count, 8)), np.zeros((count, 2)), LAYOUT)
+        drives.append(Drive((segment, segment), 0.02, "cg", source))
+    assert all(one is other for one, other in zip(thinned(drives, 80_000), drives, strict=True))
+    some = thinned(drives, 5_000)
+    assert [drive.source for drive in some] == ["a", "b"]
+    lengths = [sum(map(len, drive.segments)) for drive in some]
+    assert sum(lengths) <= 5_000
+    assert lengths[0] == pytest.approx(3 * lengths[1], rel=0.1)
+    assert some[0].segments[0].time_s[0] == 0.0
+    assert some[0].segments[-1].time_s[-1] > 550.0

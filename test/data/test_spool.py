@@ -14,3 +14,11 @@ def test_rows_come_back_in_their_order(count):
         spool.add(row)
     assert len(spool) == count
     np.testing.assert_array_equal(spool.array(), np.array(rows, dtype=np.int64).reshape(-1, 2))
+
+
+def test_blocks_follow_single_rows():
+    spool = Spool(2, np.float64)
+    spool.add((1.0, 2.0))
+    spool.extend(np.arange(6.0).reshape(3, 2)[:, ::-1])
+    spool.add((7.0, 8.0))
+    np.testing.assert_array_equal(spool.array(), [[1, 2], [1, 0], [3, 2], [5, 4], [7, 8]])

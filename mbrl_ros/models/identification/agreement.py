@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mbrl_ros.core.layout import STATE, VX, VY, YAW, YAW_RATE, X, Y
-from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.core.recording import Drive, Segment, thinned
 
 SPAN_S = 0.4
 """Time over which poses are differenced [s]: long enough for their noise, short against a corner."""
@@ -54,11 +54,13 @@ def compare_with_pose(drives: Sequence[Drive], min_speed: float) -> Agreement:
     """Compare recorded velocities with the pose's own changes where vx is above ``min_speed`` [m/s].
 
     A lateral velocity or yaw rate that the pose denies is not trusted: predictions are neither begun with it nor
-    held to it.
+    held to it. Of much driving pieces are looked at.
     """
     dt = drives[0].dt
     trusted = np.ones(len(STATE), dtype=bool)
-    spans = [_spans(segment, dt) for drive in drives for segment in drive.segments if len(segment) > SPAN_S / dt + 1]
+    spans = [
+        _spans(segment, dt) for drive in thinned(drives) for segment in drive.segments if len(segment) > SPAN_S / dt + 1
+    ]
     pose = np.concatenate([np.zeros((0, 3)), *(s.pose for s in spans)])
     twist = np.concatenate([np.zeros((0, 3)), *(s.twist for s in spans)])
     moving = twist[:, 0] > min_speed

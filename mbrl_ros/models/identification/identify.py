@@ -10,7 +10,7 @@ import numpy as np
 
 from mbrl_ros.core.errors import DataError, LayoutError
 from mbrl_ros.core.layout import VX, YAW_RATE
-from mbrl_ros.core.recording import Drive, Segment
+from mbrl_ros.core.recording import Drive, Segment, thinned
 from mbrl_ros.models.identification import statements
 from mbrl_ros.models.identification.agreement import Agreement, compare_with_pose
 from mbrl_ros.models.identification.delays import DelayScan, scan_drive, scan_steering
@@ -92,7 +92,7 @@ def identify(
     predictions significantly better and the driving determines them: tyres far from their limit show neither.
 
     Args:
-        drives: recordings, all at one rate and with the model's actions.
+        drives: recordings, all at one rate and with the model's actions; of much driving pieces are looked at.
         model: where to begin; its dt becomes the drives'. Parameters that are not fitted keep their values.
         options: what to fit and what is known beforehand.
         progress: told how far it is.
@@ -105,6 +105,7 @@ def identify(
     options = options or Options()
     tell = progress or (lambda what, share: None)
     _require_match(drives, model)
+    drives = thinned(drives)
     names = parameters_to_fit(model, options)
     dt = drives[0].dt
     substeps = max(model.config.substeps, math.ceil(dt / _LONGEST_SUBSTEP_S - 1e-9))
