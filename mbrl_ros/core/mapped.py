@@ -20,7 +20,8 @@ def blocks(count: int) -> Iterator[slice]:
 def let_go(*arrays: np.ndarray) -> None:
     """No longer count what was read of mapped files as this process's memory; it is read again when it is looked at.
 
-    It stays in the system's cache, which gives way. Arrays in memory stay there.
+    It stays in the system's cache, which gives way. Arrays in memory stay there. Files must be mapped for reading, or
+    shared: what a private map changed would be lost.
     """
     for array in arrays:
         owner: object = array

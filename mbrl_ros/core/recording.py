@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +14,7 @@ from mbrl_ros.core.mapped import blocks, let_go
 SAMPLED_ROWS = 200_000
 """Rows of driving that are looked at together, for what is a matter of statistics."""
 
-_PIECES = 50
+_STRETCHES = 20  # long ones, as predictions need driving before and after them
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,10 @@ class Segment:
     @property
     def observed(self) -> np.ndarray:
         """[8] bool: which state entries the recording holds."""
-        return np.any([~np.isnan(part.state).all(axis=0) for part in self.blocks()], axis=0)
+        seen = np.zeros(len(STATE), dtype=bool)
+        for part in self.blocks():
+            seen |= ~np.isnan(part.state).all(axis=0)
+        return seen
 
     def between(self, start_s: float, end_s: float) -> Segment:
         """The part with ``start_s <= time < end_s``."""
@@ -114,16 +116,18 @@ class Drive:
 
 
 def thinned(drives: Sequence[Drive], rows: int = SAMPLED_ROWS) -> list[Drive]:
-    """Pieces of the driving, evenly spread, with at most ``rows`` together; all of it where that is no more."""
-    total, length = sum(len(segment) for drive in drives for segment in drive.segments), rows // _PIECES
-    if total <= rows:
+    """Stretches of the driving, evenly spread, of ``rows`` together; all of it where that is no more."""
+    borders = np.cumsum([0, *(len(segment) for drive in drives for segment in drive.segments)])
+    if borders[-1] <= rows:
         return list(drives)
-    pieces = [
-        (number, segment.rows(slice(first, first + length)))
-        for number, drive in enumerate(drives)
-        for segment in drive.segments
-        for first in range(0, len(segment), length)
-    ]
-    kept = pieces[:: math.ceil(len(pieces) / _PIECES)]
-    parts = (tuple(piece for owner, piece in kept if owner == number) for number in range(len(drives)))
-    return [replace(drive, segments=part) for drive, part in zip(drives, parts, strict=True) if part]
+    length = rows // _STRETCHES
+    firsts = np.linspace(0, borders[-1] - length, _STRETCHES).astype(int)
+    found, number = [], 0
+    for drive in drives:
+        parts = []
+        for segment in drive.segments:
+            inside = np.clip(np.stack([firsts, firsts + length], axis=1) - borders[number], 0, len(segment))
+            parts += [segment.rows(slice(*map(int, part))) for part in inside if part[1] - part[0] >= 2]
+            number += 1
+        found += [replace(drive, segments=tuple(parts))] if parts else []
+    return found

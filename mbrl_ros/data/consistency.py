@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mbrl_ros.core import mapped
 from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE, X, Y
-from mbrl_ros.core.mapped import BLOCK
 from mbrl_ros.core.recording import Segment
 
 _SPAN_S = 0.5
@@ -52,7 +52,7 @@ def contradictions(segments: Sequence[Segment], dt: float) -> list[str]:
 
 def _parts(segments: Sequence[Segment], k: int) -> Iterator[tuple[Segment, slice]]:
     """Rows of whole spans of ``k`` steps, from the first to the last state of them, a block after another."""
-    together = max(1, BLOCK // k) * k
+    together = max(1, mapped.BLOCK // k) * k
     for segment in segments:
         last = (len(segment) - 1) // k * k
         for first in range(0, last, together):

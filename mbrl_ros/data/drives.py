@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
+from mbrl_ros.core import mapped
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import ACTIONS, STATE, DriveCommand, ReferencePoint
-from mbrl_ros.core.mapped import BLOCK, blocks
 from mbrl_ros.core.recording import Drive
 from mbrl_ros.data import decoded, resampling
 from mbrl_ros.data.bag import open_bag, require_recording, source_hash
@@ -19,6 +19,9 @@ from mbrl_ros.data.controls import choose_controls
 from mbrl_ros.data.segments import DERIVATIVE_S, SegmentWriter
 from mbrl_ros.data.signals import OnBad, Signals, checked, read_signals
 from mbrl_ros.data.topics import QUANTITIES, TopicMapping, choose
+
+_RUN = 4096
+"""Successive messages that are looked at for the usual step between them: they may come in bursts."""
 
 COMMON_RATES_HZ = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)
 
@@ -117,11 +120,14 @@ def _read(
     rate = rate_hz or _common_rate(min(_mean_rate_hz(sources[q]) for q in ("pose", "velocity") if q in sources))
     start_ns, count = _common_time(used.values(), rate, str(path))
     layout = controls.layout if controls else ACTIONS[drive or "acceleration"]
-    gives = {name for quantity in sources if quantity != "command" for name in QUANTITIES[quantity]}
     silent = _silent(sources, notes)
-    derived = "acceleration" not in gives and "vx" in gives
+    derived = "acceleration" not in sources and "velocity" in sources
     writer = SegmentWriter(1 / rate, layout, derived=derived, low_pass_hz=low_pass_hz)
-    for rows in blocks(count):
+    done = 0
+    for rows in _spoken(used.values(), start_ns, count, rate, max(max_gap_s, max_hold_s)):
+        if rows.start > done:
+            writer.end()
+        done = rows.stop
         grid = np.arange(rows.start, rows.stop) / rate
         told, clock = _around(used, start_ns, grid[0], grid[-1] + 1 / rate)
         here = {quantity: told[s.topic] for quantity, s in sources.items()}
@@ -149,7 +155,7 @@ def _read(
     notes += contradictions(segments, 1 / rate)
     commands = "averaged from row to row" if mean_commands else "held"
     notes.append(f"resampled to {rate:g} Hz: measurements interpolated linearly, commands {commands}")
-    if "acceleration" not in sources:
+    if derived:
         notes.append(f"acceleration: no topic measures it, backward difference of vx over {DERIVATIVE_S} s")
     if low_pass_hz:
         notes.append(f"velocities, yaw rate and acceleration low-passed causally at {low_pass_hz:g} Hz")
@@ -167,6 +173,19 @@ def _common_time(used: Collection[Signals], rate_hz: float, source: str) -> tupl
     return start_ns, int(((end_ns - start_ns) * 1e-9 + resampling.SAME_TIME_S) * rate_hz) + 1
 
 
+def _spoken(used: Collection[Signals], start_ns: int, count: int, rate_hz: float, longest_s: float) -> Iterator[slice]:
+    """Of ``count`` rows a block after another, without long silences: a clock that was set makes years of them."""
+    first = 0
+    while first < count:
+        now_ns = start_ns + int(first / rate_hz * 1e9)
+        for s in used:
+            following = int(np.searchsorted(s.stamp_ns, now_ns))
+            if 0 < following < len(s) and now_ns - int(s.stamp_ns[following - 1]) > (longest_s + 1.0) * 1e9:
+                first = max(first, int((int(s.stamp_ns[following]) - start_ns) * 1e-9 * rate_hz) - 1)
+        yield slice(first, min(first + mapped.BLOCK, count))
+        first += mapped.BLOCK
+
+
 def _around(
     used: Mapping[str, Signals], start_ns: int, first_s: float, last_s: float
 ) -> tuple[dict[str, Signals], dict[str, np.ndarray]]:
@@ -178,10 +197,10 @@ def _around(
 def _mean_rate_hz(signals: Signals) -> float:
     """Messages per second outside of gaps; the mean, since what matters is how much was said, not how regularly."""
     stamps = signals.stamp_ns
-    seldom = 1 + len(stamps) // BLOCK
-    usual = float(np.median(stamps[1::seldom] - stamps[:-1:seldom])) * 1e-9
+    runs = np.linspace(0, max(0, len(stamps) - _RUN), 1 + len(stamps) // mapped.BLOCK).astype(int)
+    usual = float(np.median(np.concatenate([np.diff(stamps[first : first + _RUN]) for first in runs]))) * 1e-9
     time_s, steps = 0.0, 0
-    for rows in blocks(len(stamps) - 1):
+    for rows in mapped.blocks(len(stamps) - 1):
         part = np.diff(stamps[rows.start : rows.stop + 1]) * 1e-9
         part = part[part < 10 * usual]
         time_s, steps = time_s + float(part.sum()), steps + len(part)

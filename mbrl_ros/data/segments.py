@@ -45,16 +45,22 @@ class SegmentWriter:
         """
         for run in resampling.runs(known):
             if run.start > 0:
-                self._end()
+                self.end()
             self._extend(time_s[run], state[run], action[run])
             if run.stop < len(known):
-                self._end()
+                self.end()
         if not known.any():
-            self._end()
+            self.end()
+
+    def end(self) -> None:
+        """What comes next does not follow what came last."""
+        if len(self._time) - self._first >= 2:
+            self._ends.append((self._first, len(self._time)))
+        self._begin()
 
     def segments(self) -> tuple[Segment, ...]:
         """Those of two rows or more; nothing more can be added."""
-        self._end()
+        self.end()
         time_s, state, action = (spool.array() for spool in (self._time, self._state, self._action))
         return tuple(
             Segment(time_s[first:end, 0], state[first:end], action[first:end], self._layout)
@@ -65,11 +71,6 @@ class SegmentWriter:
         self._first = len(self._time)
         self._before = np.empty((0, len(STATE)))  # the last rows of the segment as they came
         self._filtered = np.empty((0, len(_FILTERED)))  # its last row as it was written
-
-    def _end(self) -> None:
-        if len(self._time) - self._first >= 2:
-            self._ends.append((self._first, len(self._time)))
-        self._begin()
 
     def _extend(self, time_s: np.ndarray, state: np.ndarray, action: np.ndarray) -> None:
         steps, whole = self._steps, np.concatenate([self._before, state])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -89,8 +90,8 @@ class Signals:
         return self.rows(slice(max(int(first) - 2, 0), int(last) + 2))
 
     def sample(self) -> Signals:
-        """Of many messages some, evenly spread."""
-        return self.rows(slice(None, None, 1 + len(self) // _SAMPLED))
+        """Of many messages some, evenly spread, in memory."""
+        return self.rows(np.arange(0, len(self), 1 + len(self) // _SAMPLED))
 
     def let_go(self) -> None:
         """Of what lies on disk keep nothing in memory."""
@@ -236,9 +237,9 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
             value that is not finite or beyond ``LARGEST``, or a quaternion that is none (with ``on_bad="drop"`` such
             messages are left out and counted in ``notes``); or nothing usable is left.
     """
-    bad = np.zeros(len(signals), dtype=bool)
+    bad = np.zeros(0 if _faultless(signals) else len(signals), dtype=bool)
     notes: list[str] = []
-    for what, rows in [] if _faultless(signals) else _faults(signals):
+    for what, rows in _faults(signals) if len(bad) else []:
         new = rows & ~bad
         if not new.any():
             continue
@@ -251,14 +252,15 @@ def checked(signals: Signals, on_bad: OnBad = "error") -> Signals:
             )
         notes.append(f"{signals.topic}: left out {int(new.sum())} of {len(signals)} messages, {what}, first at {when}")
         bad |= new
-    keep = ~bad
-    if keep.sum() < 2:
-        raise DataError(f"topic '{signals.topic}': {int(keep.sum())} usable messages of {len(signals)}; {notes}")
+    usable = len(signals) - int(bad.sum())
+    if usable < 2:
+        raise DataError(f"topic '{signals.topic}': {usable} usable messages of {len(signals)}; {notes}")
     if bad.any():
-        signals = _only(signals, keep)
+        signals = _only(signals, ~bad)
     if signals.has(*QUATERNION):
         some = signals.sample().columns
         upright = np.median(1 - 2 * (some["qx"] ** 2 + some["qy"] ** 2))
+        signals.let_go()
         tilt = np.degrees(np.arccos(np.clip(upright, -1.0, 1.0)))
         if tilt > _LARGEST_TILT_DEG:
             notes.append(
@@ -327,14 +329,13 @@ def _rising(stamps: np.ndarray) -> np.ndarray:
     """
     if (np.diff(stamps) > 0).all():
         return np.arange(len(stamps))
-    tails: list[int] = []
-    ends: list[int] = []
+    tails, ends = array("q"), array("q")
     following = np.full(len(stamps), -1)
     for index in range(len(stamps) - 1, -1, -1):
         place = bisect_left(tails, -int(stamps[index]))
         following[index] = ends[place - 1] if place else -1
-        tails[place : place + 1] = [-int(stamps[index])]
-        ends[place : place + 1] = [index]
+        tails[place : place + 1] = array("q", [-int(stamps[index])])
+        ends[place : place + 1] = array("q", [index])
     kept = [ends[-1]]
     while following[kept[-1]] >= 0:
         kept.append(int(following[kept[-1]]))

@@ -39,7 +39,7 @@ class Spool:
     def extend(self, rows: np.ndarray) -> None:
         """Add ``rows`` [n, width]."""
         self._write(self._waiting())
-        self._write(rows)
+        self._write(rows.reshape(-1, self._width))
 
     def array(self) -> np.ndarray:
         """[N, width] all rows, read when they are looked at; nothing more can be added."""

@@ -172,6 +172,7 @@ def _gravity_on_z(signals: Signals) -> bool:
     if not signals.has(*axes):
         return False
     some = signals.sample().columns
+    signals.let_go()
     x, y, z = (float(np.nanmedian(some[name])) for name in axes)
     return z > 7.0 and abs(x) < 5.0 and abs(y) < 5.0
 

@@ -91,7 +91,7 @@ def compare(
             the last fifth of each recording.
         train: driving to fit the linear baseline to where the split leaves none of the recording itself.
         horizons_s: prediction horizons [s].
-        start_every_s: spacing of the starts [s].
+        start_every_s: spacing of the starts [s], unless they were too many.
         min_speed: starts where vx is above this [m/s]; None for `default_min_speed`.
         seed: of the bootstrap.
         progress: told before each predictor what is scored.
@@ -141,6 +141,8 @@ def _compare_on(
         min_speed=speed,
         past_s=max(p.past_s for p in predictors),
     )
+    if windows.every_s > start_every_s + drive.dt:
+        notes.append(f"much driving: starts are {windows.every_s:.2g} s apart, not {start_every_s:g} s")
     if torch.isnan(windows.start[:, VY]).all():
         notes.append("vy is not recorded: CTRV and the floor take it for zero, models let it settle")
     regimes = regimes_of(windows)
@@ -152,8 +154,8 @@ def _compare_on(
         name = predictor.name
         progress(f"{name} on {Path(drive.source).resolve().name}")
         predicted[name] = states = predictor.predict(windows)
-        found += scores(name, states, windows, horizons_s, start_every_s=start_every_s, seed=seed)
-        by_regime += regime_scores(name, states, windows, regimes, horizons_s, start_every_s=start_every_s, seed=seed)
+        found += scores(name, states, windows, horizons_s, seed=seed)
+        by_regime += regime_scores(name, states, windows, regimes, horizons_s, seed=seed)
         if name in models:
             held += coverage(name, models[name], windows, states, regimes)
     return BagComparison(

@@ -26,7 +26,7 @@ from mbrl_ros.models.windows import measured_entries
 HORIZONS_S = (0.1, 0.5, 1.0, 2.0)
 START_EVERY_S = 0.2
 _MOST_STARTS = 10_000
-"""Of one recording; a longer one has them further apart."""
+"""Of one recording; a longer one has them further apart, because all are predicted at once."""
 
 EVERYWHERE: tuple[Interval, ...] = ((-math.inf, math.inf),)
 
@@ -44,6 +44,7 @@ class Windows:
         time_s: [N] stamps of the starts [s].
         past: P.
         dt: sample time [s].
+        every_s: time from one start to the next, where the car moves [s].
         action_layout: names and units of the A entries.
         reference_point: what position and velocity describe.
         source: the recording.
@@ -55,6 +56,7 @@ class Windows:
     time_s: np.ndarray
     past: int
     dt: float
+    every_s: float
     action_layout: Layout
     reference_point: ReferencePoint
     source: str
@@ -128,8 +130,8 @@ def cut_windows(
     """Starts every ``start_every_s`` from the beginning of each held-out part, where vx > ``min_speed``.
 
     A start has at least the shortest horizon ahead of it inside its part and without a gap; longer ones are
-    scored where they fit. History may lie before the part (it is input, not target) but not across a gap. Of more
-    than half an hour or so starts are further apart, so that they are no more than memory holds.
+    scored where they fit. History may lie before the part (it is input, not target) but not across a gap. Where that
+    were more than 10,000 starts they are further apart, see `Windows.every_s`.
 
     Raises:
         DataError: there is no such start.
@@ -143,6 +145,7 @@ def cut_windows(
     states, commands, measured, times = [], [], [], []
     fastest = -math.inf
     for segment in drive.segments:
+        recorded = measured_entries(segment) & trusted
         for start_s, end_s in held_out:
             first, end = (int(row) for row in np.searchsorted(segment.time_s, (start_s, end_s)))
             if first == end:
@@ -155,7 +158,7 @@ def cut_windows(
             state[around >= end] = np.nan
             states.append(state)
             commands.append(segment.action[np.minimum(around[:, :-1], end - 1)])
-            measured.append(np.tile(measured_entries(segment) & trusted, (len(rows), 1)))
+            measured.append(np.tile(recorded, (len(rows), 1)))
             times.append(segment.time_s[rows])
             segment.let_go()
     if not sum(map(len, times)):
@@ -171,6 +174,7 @@ def cut_windows(
         np.concatenate(times),
         past,
         drive.dt,
+        every * drive.dt,
         drive.segments[0].action_layout,
         drive.reference_point,
         drive.source,
@@ -195,7 +199,6 @@ def scores(
     windows: Windows,
     horizons_s: Sequence[float] = HORIZONS_S,
     *,
-    start_every_s: float = START_EVERY_S,
     seed: int = 0,
 ) -> list[Score]:
     """Scores of one predictor's ``predicted`` states [N, H + 1, 8] by horizon; the seed is the bootstrap's."""
@@ -206,7 +209,7 @@ def scores(
         whole = ~np.isnan(final)
         if not whole.any():
             raise DataError(f"{windows.source}: no start has {horizon_s:g} s of driving after it; shorten the horizon")
-        block = block_of(horizon_s, start_every_s)
+        block = block_of(horizon_s, windows.every_s)
         at_end = rmse[_steps(horizon_s, windows.dt)]
         result.append(
             Score(

@@ -11,7 +11,7 @@ import torch
 
 from mbrl_ros.core.layout import VX, YAW_RATE
 from mbrl_ros.evaluation.bootstrap import block_of, mean_interval
-from mbrl_ros.evaluation.open_loop import START_EVERY_S, Windows, errors_over
+from mbrl_ros.evaluation.open_loop import Windows, errors_over
 
 SPEEDS = ("slow", "medium", "fast")
 TURNING = ("little turning", "some turning", "most turning")
@@ -79,14 +79,13 @@ def regime_scores(
     regimes: Regimes,
     horizons_s: Sequence[float],
     *,
-    start_every_s: float = START_EVERY_S,
     seed: int = 0,
 ) -> list[RegimeScore]:
     """Scores of ``predicted`` [N, H + 1, 8] by horizon and regime; regimes without a start are left out."""
     found = []
     for horizon_s in horizons_s:
         average, final = errors_over(horizon_s, predicted, windows)
-        block = block_of(horizon_s, start_every_s)
+        block = block_of(horizon_s, windows.every_s)
         for regime in REGIMES:
             rows = regimes.rows(regime) & ~np.isnan(final)
             if rows.any():

@@ -85,11 +85,10 @@ class Stretches:
         states[..., [X, Y]] -= windows.states[:, windows.past, None, [X, Y]]
         return Driving(states, windows.observed, applied, windows.past - self.before)
 
-    def sample(self, among: np.ndarray | None = None) -> Driving:
-        """Of them, or of those ``among`` [n] them, as many as fit into a little memory, spread evenly."""
-        among = np.arange(len(self)) if among is None else among
+    def sample(self) -> Driving:
+        """As many of them as fit into a little memory, spread evenly."""
         length = self.starts.past + self.starts.horizon + 1
-        return self.cut(among[evenly(len(among), SAMPLED_ROWS // length)])
+        return self.cut(evenly(len(self), SAMPLED_ROWS // length))
 
 
 def find_stretches(

@@ -9,12 +9,15 @@ import torch
 
 from mbrl_ros.core.layout import X, Y
 from mbrl_ros.core.recording import Drive
-from mbrl_ros.learning.driving import find_stretches
+from mbrl_ros.learning.driving import evenly, find_stretches
 from mbrl_ros.learning.examples import held_out_windows
 from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.models.model import DynamicsModel, rollout
 from mbrl_ros.models.passport import Score
 from mbrl_ros.models.starting import history_s, start
+
+_MOST = 2000
+"""Predictions; the same number for every model, so that models are compared on the same."""
 
 SCORED_S = (1.0, 2.0)
 """Horizons of `held_out_scores` [s]."""
@@ -25,7 +28,7 @@ def held_out_errors(
 ) -> torch.Tensor:
     """[N, H] position errors [m] after each step, in predictions from the held-out part of ``drives``.
 
-    Of many predictions some are made, evenly spread.
+    Of more than 2000 predictions so many are made, evenly spread.
 
     Args:
         model: any.
@@ -38,7 +41,8 @@ def held_out_errors(
     """
     stretches = find_stretches(drives, model.delay.detach(), max(past_s, history_s(model)), settings)
     held_out = held_out_windows(stretches.starts.block, 1, settings)[0]
-    driving = stretches.sample(held_out.nonzero()[:, 0].numpy())
+    rows = held_out.nonzero()[:, 0].numpy()
+    driving = stretches.cut(rows[evenly(len(rows), _MOST)])
     past = driving.past
     with torch.no_grad():
         begin = start(model, driving.states[:, : past + 1], driving.observed, driving.applied[:, :past])

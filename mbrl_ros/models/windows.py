@@ -243,23 +243,24 @@ def require_alike(drives: Sequence[Drive]) -> Layout:
 
 
 def _require_finite(segment: Segment, source: str) -> None:
-    missing = [name for name in _NEEDED if not segment.observed[STATE.index(name)]]
-    if missing:
+    observed = segment.observed
+    if missing := [name for name in _NEEDED if not observed[STATE.index(name)]]:
         raise DataError(
             f"{source}: the recording holds no {', '.join(missing)}; identification needs pose and speed "
             "(Odometry with a filled twist)"
         )
-    recorded = np.flatnonzero(segment.observed)
-    for what in ("state", "action"):
-        bad, first = 0, math.inf
-        for part in segment.blocks():
-            values = part.state[:, recorded] if what == "state" else part.action
+    bad = {"state": 0, "action": 0}
+    first: dict[str, float] = {}
+    for part in segment.blocks():
+        for what, values in (("state", part.state[:, observed]), ("action", part.action)):
             wrong = ~np.isfinite(values).all(axis=1)
             if wrong.any():
-                bad, first = bad + int(wrong.sum()), min(first, float(part.time_s[int(wrong.argmax())]))
-        if bad:
+                bad[what] += int(wrong.sum())
+                first.setdefault(what, float(part.time_s[int(wrong.argmax())]))
+    for what, count in bad.items():
+        if count:
             raise DataError(
-                f"{source}: {bad} rows have a non-finite {what}, the first at {first:.3f} s; "
+                f"{source}: {count} rows have a non-finite {what}, the first at {first[what]:.3f} s; "
                 "cut or repair them before identifying"
             )
 

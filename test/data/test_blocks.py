@@ -70,6 +70,18 @@ def test_faults_are_counted_alike(course, save, in_blocks):
         in_blocks(16, path)
 
 
+def test_a_clock_that_was_set_is_a_gap_however_long(course, save, in_blocks):
+    course.odom().drive()
+    later = 10 * 365 * 24 * 3600
+    for record in course.records:
+        if record.received_ns > course.stamps_ns[120]:
+            record.message.header.stamp.sec += later
+    drive = in_blocks(10_000, save(course))
+    assert len(drive.segments) == 2
+    assert drive.segments[1].time_s[0] - drive.segments[0].time_s[-1] == pytest.approx(later, abs=1.0)
+    assert sum(map(len, drive.segments)) > 230
+
+
 def test_driving_lies_on_disk_and_comes_back_after_it_was_let_go(course, save, in_blocks):
     (segment,) = in_blocks(50, save(course.odom().drive())).segments
     assert isinstance(owner(segment.state), mmap.mmap)

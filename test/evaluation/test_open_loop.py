@@ -33,6 +33,19 @@ def test_starts_are_spaced_and_fast_enough_and_have_the_horizon_ahead(weaving):
     assert torch.isfinite(windows.driven).all()
 
 
+def test_starts_of_much_driving_are_further_apart_and_fewer_are_drawn_together(weaving, monkeypatch):
+    usual = cut_windows(weaving, horizons_s=(1.0,))
+    monkeypatch.setattr("mbrl_ros.evaluation.open_loop._MOST_STARTS", 25)
+    rare = cut_windows(weaving, horizons_s=(1.0,))
+    assert (usual.every_s, rare.every_s) == pytest.approx((0.2, 0.8))
+    assert len(rare) <= 25
+    assert set(rare.time_s) < set(usual.time_s)
+    blocks = []
+    monkeypatch.setattr("mbrl_ros.evaluation.open_loop.block_of", lambda *given: blocks.append(given) or 1)
+    scores("perfect", rare.driven.nan_to_num(), rare, (1.0,))
+    assert blocks == [(1.0, pytest.approx(0.8))]
+
+
 def test_longer_horizons_count_the_starts_they_fit(weaving):
     windows = cut_windows(weaving, horizons_s=(0.1, 2.0))
     short, long = scores("perfect", windows.driven.nan_to_num(), windows, (0.1, 2.0))

@@ -10,6 +10,7 @@ from mbrl_ros.core.errors import LayoutError
 from mbrl_ros.models.learned.networks import Perceptron
 from mbrl_ros.planning.ddp import DDP, DDPSettings, OptimalControlProblem
 from mbrl_ros.planning.ddp.compiled import CompiledPasses, _Pass
+from mbrl_ros.planning.ddp.derivatives import expand
 from mbrl_ros.planning.ddp.passes import Passes
 
 HORIZON = 20
@@ -133,6 +134,10 @@ def test_networks_are_derived_twice_in_a_workspace_of_their_own(monkeypatch):
     assert passes.backend == "compiled", passes.note
     found = both(problem, passes, hanging(3, seed=7), max_iterations=4)
     assert bool((found.cost < found.first_cost).all())
+    nothing = torch.zeros(1, 1, 0, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    with torch.no_grad():
+        derivatives = expand(problem, hanging()[None], torch.zeros(1, 1, 1, dtype=torch.float64), *nothing, True)
+    assert not any(one.requires_grad for one in derivatives)
     assert "workspace" in passes._source("expand", _Pass(problem, passes.eager.expand))
 
 

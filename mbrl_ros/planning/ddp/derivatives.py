@@ -130,4 +130,4 @@ def _two_derivatives(function, y: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 
     with torch.enable_grad():  # without, SiLU's derivative is a formula that torch cannot derive again
         second, first = jacfwd(once, has_aux=True)(y)
-    return first, second
+    return first.detach(), second.detach()

@@ -94,15 +94,17 @@ class Code:
     def new(self, shape: Shape, dtype: torch.dtype) -> Array:
         """An array without values."""
         array, declaration = self.declared(shape, dtype)
-        self.lines.append(declaration)
+        self.lines += filter(None, [declaration])
         return array
 
     def declared(self, shape: Shape, dtype: torch.dtype) -> tuple[Array, str]:
         """An array, and the line that declares it, to be put before its first use; empty if it needs none."""
         array, kind, begun = Array(self.name(), empty(shape, dtype)), TYPES[dtype], self.bytes
-        self.bytes += -(-array.layout.numel() * array.layout.element_size() // ALIGNED) * ALIGNED
+        size = array.layout.numel() * array.layout.element_size()
         if self._on_stack:
+            self.bytes += size
             return array, f"{kind} {array.name}[{max(array.layout.numel(), 1)}];"
+        self.bytes += -(-size // ALIGNED) * ALIGNED
         self.outside.append(f"#define {array.name} (({kind}*)({WORKSPACE} + {begun}))")
         return array, ""
 

@@ -28,11 +28,11 @@ FLAGS = [
 _MOST_ON_STACK = 1 << 20
 """Bytes of a stack, which has 8 MiB in most threads and 2 MiB in some."""
 
-_MOST_BYTES = 1 << 29
-"""That one thread works in."""
+_MOST_BYTES = 1 << 26
+"""That one thread works in; each has so much of its own for each program, from its first call on."""
 
 _PART = 100
-"""Statements of one function, where there are many."""
+"""Statements of one function, where there are many; a loop of `scan` is never cut."""
 
 _HEAD = "const char* const* in, char* const* out, const long* places, const long* rows, long row, long step"
 
@@ -97,7 +97,7 @@ def source(program: GraphModule, inputs: Sequence[torch.Tensor], tables: Sequenc
 
 
 def _in_parts(code: Code, heads: list[str]) -> list[str]:
-    """Functions of a few statements each, for which compilers take a fraction of the time of one that has all."""
+    """Functions of some statements each, for which compilers take a fraction of the time of one that has all."""
     parts: list[list[str]] = [[]]
     depth = 0
     for line in code.lines:
