@@ -1,10 +1,12 @@
-"""Solve time of MPPI with learned models, beside the physics that they correct.
+"""Solve time of MPPI, or of DDP, with learned models, beside the physics that they correct.
 
     python benchmarks/learned_solve.py [--rollouts 1024] [--horizon 50] [--threads 2] [--only NAME] [--json FILE]
+        [--planner mppi|ddp|ddp-full]
 
 A solve is a whole cycle, the memory filled from the driving before included. Networks are those of the recipe
 ``semiparametric`` and smaller ones, untrained: how long they take does not depend on what they learned. "half steps"
-makes two steps of the model per step of the plan; "each member" rolls members out one by one (``tail_share: 0.5``).
+makes two steps of the model per step of the plan; "each member" rolls members out one by one (``tail_share: 0.5``),
+and is for MPPI alone. ``ddp`` is two iterations of Gauss-Newton per cycle, ``ddp-full`` has the models' curvature, too.
 The processor's time is given beside the wall's: on a busy machine it is the one to go by, with one thread. Cycles of
 all planners alternate. The first run on a machine compiles each.
 """
@@ -28,9 +30,10 @@ from mbrl_ros.core.vehicle import Vehicle
 from mbrl_ros.models import passport
 from mbrl_ros.models.learned import Base, Config, Guard, LearnedModel, Network, build_base
 from mbrl_ros.models.parametric import build_for
+from mbrl_ros.planning.ddp.planner import DDPPlanner
 from mbrl_ros.planning.mppi import MPPI
 from mbrl_ros.planning.planner import Problem
-from mbrl_ros.planning.racing import racing_mppi
+from mbrl_ros.planning.racing import racing_ddp, racing_mppi
 from mbrl_ros.planning.settings import RacingPlannerSettings
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -48,22 +51,31 @@ VARIANTS: dict[str, tuple[Network | None, float, float]] = {
 """Network, the model's step as a share of the plan's, and the share of members that count."""
 
 
-def make(name: str, options: argparse.Namespace) -> MPPI:
-    network, step_share, tail_share = VARIANTS[name]
+def make(name: str, options: argparse.Namespace) -> MPPI | DDPPlanner:
+    tail_share = VARIANTS[name][2]
     vehicle = read_settings(CONFIG / "vehicles" / "f1tenth.yaml", Vehicle)
-    settings = read_settings(CONFIG / "planners" / "mppi_f1tenth.yaml", RacingPlannerSettings)
-    sizes = {"rollouts": options.rollouts, "horizon": options.horizon, "threads": options.threads}
+    file = "mppi_f1tenth" if options.planner == "mppi" else "ddp_f1tenth_grip"
+    settings = read_settings(CONFIG / "planners" / f"{file}.yaml", RacingPlannerSettings)
+    sizes = {"horizon": options.horizon, "threads": options.threads}
+    if options.planner != "mppi":
+        ddp = settings.ddp.model_copy(update={**sizes, "second_order": options.planner == "ddp-full"})
+        return racing_ddp(model_of(name, vehicle, ddp.dt_s), vehicle, track(), ddp, settings.task, seed=0)
     place = {"device": "auto" if options.device == "gpu" else "processor"}
-    mppi = settings.mppi.model_copy(update={**sizes, **place, "tail_share": tail_share})
-    physics = build_for(vehicle, "single_track", dt=step_share * mppi.dt_s, integrator="heun")
+    share = {"rollouts": options.rollouts, "tail_share": tail_share}
+    mppi = settings.mppi.model_copy(update={**sizes, **place, **share})
+    return racing_mppi(model_of(name, vehicle, mppi.dt_s), vehicle, track(), mppi, settings.task, seed=0)
+
+
+def model_of(name: str, vehicle: Vehicle, dt_s: float) -> passport.LoadedModel:
+    network, step_share, _ = VARIANTS[name]
+    physics = build_for(vehicle, "single_track", dt=step_share * dt_s, integrator="heun")
     model: torch.nn.Module = physics
     if network is not None:
         config = Config(physics.dt, "cg", Base("single_track", "acceleration", integrator="heun"), network, GUARD)
         inputs = 7 if network.kind == "mlp" else 13
         base = build_base(config, physics.values())
         model = LearnedModel(base, config, torch.zeros(inputs), torch.ones(inputs)).double()
-    loaded = passport.in_memory(model)
-    return racing_mppi(loaded, vehicle, track(), mppi, settings.task, seed=0)
+    return passport.in_memory(model)
 
 
 def track() -> Track:
@@ -82,7 +94,7 @@ def problem(cycle: int) -> Problem:
     return Problem(present, stamp_s, CommandHistory(np.zeros(2)), driven)
 
 
-def solve_times_ms(planners: list[MPPI], cycles: int) -> np.ndarray:
+def solve_times_ms(planners: list[MPPI | DDPPlanner], cycles: int) -> np.ndarray:
     """[planners, cycles, 2] wall time and time of this thread's processor, of each solve."""
     times = np.zeros((len(planners), cycles, 2))
     for cycle in range(-3, cycles):
@@ -101,12 +113,14 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=50)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("processor", "gpu"), default="processor")
+    parser.add_argument("--planner", choices=("mppi", "ddp", "ddp-full"), default="mppi")
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--only", action="append", choices=list(VARIANTS), help="may be repeated")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{options.rollouts} rollouts x {options.horizon} steps, {options.threads} thread(s), {torch.__version__}")
+    rollouts = f"{options.rollouts} rollouts x " if options.planner == "mppi" else ""
+    print(f"{options.planner}, {rollouts}{options.horizon} steps, {options.threads} thread(s), {torch.__version__}")
     names = options.only or list(VARIANTS)
     planners = [make(name, options) for name in names]
     for planner in planners:
