@@ -16,6 +16,7 @@ from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import settled
 
 _NEEDED = ("x", "y", "yaw", "vx")
+_TOGETHER = 64  # windows that are read from a file at once
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,12 @@ class WindowStarts:
         commands = np.empty((len(self), length, len(self.segments[0].action_layout)))
         for number in np.unique(self.segment):
             here = np.flatnonzero(self.segment == number)
-            rows = self.row[here, None] + np.arange(-self.past, self.horizon + 1)
-            states[here] = self.segments[number].state[rows]
-            commands[here] = self.segments[number].action[rows[:, :-1]]
-            self.segments[number].let_go()
+            segment = self.segments[number]
+            for some in np.array_split(here, range(_TOGETHER, len(here), _TOGETHER)):
+                rows = self.row[some, None] + np.arange(-self.past, self.horizon + 1)
+                states[some] = segment.state[rows]
+                commands[some] = segment.action[rows[:, :-1]]
+                segment.let_go()
         seen = self.observed[self.segment]
         states = np.where(seen[:, None], states, 0.0)
         states[..., YAW] = np.unwrap(states[..., YAW], axis=1)

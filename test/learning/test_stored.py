@@ -34,8 +34,11 @@ def stored(whole, tmp_path):
         (0, torch.tensor([4, 0, 49]), 0),
         (1, slice(None), 2),
         (0, torch.empty(0, dtype=torch.int64)),
+        (1, torch.arange(150) % 50),
+        (slice(None), torch.arange(70) % 50, 2),
+        (slice(None), torch.arange(50) % 3 == 0),
     ],
-    ids=["view", "rows", "rows at a step", "all rows at a step", "no rows"],
+    ids=["view", "rows", "rows at a step", "all rows at a step", "no rows", "many", "many of all views", "a mask"],
 )
 def test_an_index_selects_what_it_selects_in_memory(whole, stored, index):
     assert stored.shape == whole.shape
