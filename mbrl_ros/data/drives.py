@@ -182,7 +182,8 @@ def _spoken(used: Collection[Signals], start_ns: int, count: int, rate_hz: float
             following = int(np.searchsorted(s.stamp_ns, now_ns))
             if 0 < following < len(s) and now_ns - int(s.stamp_ns[following - 1]) > (longest_s + 1.0) * 1e9:
                 first = max(first, int((int(s.stamp_ns[following]) - start_ns) * 1e-9 * rate_hz) - 1)
-        yield slice(first, min(first + mapped.BLOCK, count))
+        if first < count:  # else one is silent until after the end of another
+            yield slice(first, min(first + mapped.BLOCK, count))
         first += mapped.BLOCK
 
 

@@ -82,6 +82,19 @@ def test_a_clock_that_was_set_is_a_gap_however_long(course, save, in_blocks):
     assert sum(map(len, drive.segments)) > 230
 
 
+def test_a_topic_may_be_silent_until_after_the_end_of_another(course, save, in_blocks):
+    course.odom().drive()
+    late = course.topic("/drive")[50:]
+    for k, record in enumerate(late):
+        record.message.header.stamp.sec += 1000
+        if k:
+            course.records.remove(record)
+    for record in course.topic("/odom")[100:]:
+        record.message.header.stamp.sec += 100
+    drive = in_blocks(16, save(course))
+    assert sum(map(len, drive.segments)) == 50 + 25 - 5  # commands are held for half a second
+
+
 def test_driving_lies_on_disk_and_comes_back_after_it_was_let_go(course, save, in_blocks):
     (segment,) = in_blocks(50, save(course.odom().drive())).segments
     assert isinstance(owner(segment.state), mmap.mmap)
