@@ -10,6 +10,9 @@ import numpy as np
 BLOCK = 1 << 16
 """Rows that are looked at together."""
 
+APART = 64
+"""Rows that are read at once where they lie apart: for each the system maps sixteen pages."""
+
 
 def blocks(count: int) -> Iterator[slice]:
     """All of ``count`` rows, a block after another."""

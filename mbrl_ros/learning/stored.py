@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-_TYPE = np.dtype(np.float32)
+from mbrl_ros.core.mapped import APART, let_go
 
-_TOGETHER = 64
-"""Rows that are read at once: for each that lies alone the system maps sixteen pages."""
+_TYPE = np.dtype(np.float32)
 
 
 class StoredTensor:
@@ -26,12 +24,9 @@ class StoredTensor:
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         self.shape = shape
-        self._map: mmap.mmap | None = None
         self._array = np.zeros(shape, _TYPE)  # of nothing, where there is nothing to map
         if math.prod(shape):
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._array = np.frombuffer(self._map, _TYPE).reshape(shape)
+            self._array = np.asarray(np.memmap(path, _TYPE, "r", shape=shape))
 
     def __getitem__(self, index: Any) -> torch.Tensor:
         """A copy in memory of what the index, as of a tensor, selects."""
@@ -42,16 +37,13 @@ class StoredTensor:
             return torch.from_numpy(self._read(keys))
         (place,) = places
         axis = sum(isinstance(key, slice) for key in keys[:place])
-        few = np.array_split(keys[place], range(_TOGETHER, len(keys[place]), _TOGETHER))
+        few = np.array_split(keys[place], range(APART, len(keys[place]), APART))
         parts = [self._read((*keys[:place], rows, *keys[place + 1 :])) for rows in few]
         return torch.from_numpy(np.concatenate(parts, axis=axis))
 
     def _read(self, keys: tuple[Any, ...]) -> np.ndarray:
-        """A copy. What was read stays in the system's cache, which gives way; it is no longer counted as this
-        process's memory."""
         found = np.array(self._array[keys])
-        if self._map is not None:
-            self._map.madvise(mmap.MADV_DONTNEED)
+        let_go(self._array)
         return found
 
 

@@ -11,12 +11,12 @@ import torch
 
 from mbrl_ros.core.errors import DataError
 from mbrl_ros.core.layout import ACCELERATION, STATE, STEERING_ANGLE, VX, YAW, Layout
+from mbrl_ros.core.mapped import APART
 from mbrl_ros.core.recording import Drive, Segment
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.models.starting import settled
 
 _NEEDED = ("x", "y", "yaw", "vx")
-_TOGETHER = 64  # windows that are read from a file at once
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class WindowStarts:
         for number in np.unique(self.segment):
             here = np.flatnonzero(self.segment == number)
             segment = self.segments[number]
-            for some in np.array_split(here, range(_TOGETHER, len(here), _TOGETHER)):
+            for some in np.array_split(here, range(APART, len(here), APART)):
                 rows = self.row[some, None] + np.arange(-self.past, self.horizon + 1)
                 states[some] = segment.state[rows]
                 commands[some] = segment.action[rows[:, :-1]]

@@ -94,7 +94,8 @@ class Code:
     def new(self, shape: Shape, dtype: torch.dtype) -> Array:
         """An array without values."""
         array, declaration = self.declared(shape, dtype)
-        self.lines += filter(None, [declaration])
+        if declaration:
+            self.lines.append(declaration)
         return array
 
     def declared(self, shape: Shape, dtype: torch.dtype) -> tuple[Array, str]:
