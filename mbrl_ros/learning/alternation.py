@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +42,6 @@ def alternate(
     provenance: Provenance,
     recipe: Recipe,
     how: Round,
-    tell: Callable[[str, float], None],
 ) -> Alternated:
     """Take ``recipe.alternations`` turns, as long as each makes held-out driving better predicted; keep the best.
 
@@ -56,7 +55,6 @@ def alternate(
         provenance: of the first identification.
         recipe: what and how.
         how: of the first round; turns have folders of their own in its folder.
-        tell: told (what is being done, share of it that is done).
     """
     notes: list[str] = []
     rate = _RATE * recipe.training.learning_rate
@@ -65,7 +63,7 @@ def alternate(
     for turn in range(1, recipe.alternations + 1):
         if how.stop():
             return Alternated(replace(best, finished=False), tuple(notes))
-        tell(f"physics again, turn {turn}", 0.0)
+        how.tell(f"physics again, turn {turn}", 0.0)
         mine = replace(how, work=how.work / f"turn-{turn}", fingerprint=f"{how.fingerprint}-{turn}")
         physics = _physics(best, parts, provenance, recipe, mine)
         model = best.model

@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 from mbrl_ros.core.layout import YAW, X, Y
 from mbrl_ros.learning.examples import Examples
-from mbrl_ros.learning.objective import predictions
+from mbrl_ros.learning.unrolling import predictions
 from mbrl_ros.models.learned import LearnedModel
 from mbrl_ros.models.learned.intervals import in_heading, spread, width_parts
 from mbrl_ros.models.passport import HorizonIntervals, Uncertainty

@@ -10,6 +10,7 @@ from mbrl_ros.core.angles import wrap_angle
 from mbrl_ros.core.layout import VX, VY, YAW, YAW_RATE, X, Y
 from mbrl_ros.learning.examples import Examples
 from mbrl_ros.learning.group import ALONE, Group
+from mbrl_ros.learning.unrolling import Predict, predictions
 from mbrl_ros.models.learned import LearnedModel
 
 _HELD_TO = (YAW, VX, VY, YAW_RATE)
@@ -42,10 +43,14 @@ class MultiStep:
         model: untrained, so that it errs as its base does.
         examples: the driving.
         velocity_weight: weight of heading and of each velocity, beside the position's 1.
+        predict: how the model predicts.
     """
 
-    def __init__(self, model: LearnedModel, examples: Examples, velocity_weight: float) -> None:
+    def __init__(
+        self, model: LearnedModel, examples: Examples, velocity_weight: float, predict: Predict = predictions
+    ) -> None:
         self.examples = examples
+        self._predict = predict
         self._weight = velocity_weight
         with torch.no_grad():
             parts = examples.sample.split(_ROWS)
@@ -73,21 +78,9 @@ class MultiStep:
 
     def _errors(self, model: LearnedModel, view: int, rows: torch.Tensor) -> torch.Tensor:
         """[M, n, H, 8] predicted less driven."""
-        errors = predictions(model, self.examples, view, rows) - self.examples.driven[view, rows]
+        errors = self._predict(model, self.examples, view, rows) - self.examples.driven[view, rows]
         columns = [wrap_angle(e) if k == YAW else e for k, e in enumerate(errors.unbind(dim=-1))]
         return torch.stack(columns, dim=-1)
-
-
-def predictions(model: LearnedModel, examples: Examples, view: int, rows: torch.Tensor) -> torch.Tensor:
-    """[M, n, H, 8] what each member predicts from the windows ``rows`` [n], in the mirror for view 1."""
-    model = model.mirrored() if view else model
-    memory = model.recall(examples.inputs[view, rows], examples.shares[view, rows])
-    car = examples.car[view, rows].expand(model.config.network.members, -1, -1)
-    states = []
-    for action in examples.applied[view, rows].unbind(dim=1):
-        car, memory = model.advance(car, memory, action)
-        states.append(car)
-    return torch.stack(states, dim=2)
 
 
 class SingleStep:

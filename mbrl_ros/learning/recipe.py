@@ -76,6 +76,14 @@ class TrainingSettings(Settings):
     mirror: bool = Field(default=True, description="learn from the driving's mirror image too")
     seed: NonNegativeInt = Field(default=0, description="of everything random")
 
+    def drawn(self, count: int) -> int:
+        """Of ``count`` examples those that are learned from in a pass."""
+        return min(count, self.epoch_predictions or count)
+
+    def batches(self, count: int) -> int:
+        """Steps of the optimiser in a pass over those drawn of ``count`` examples."""
+        return max(1, self.drawn(count) // self.batch)
+
 
 class Recipe(Settings):
     """Everything about a training but the recordings.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mbrl_ros.learning.group import Group
 from mbrl_ros.learning.objective import MultiStep, SingleStep
 from mbrl_ros.learning.recipe import Recipe
 from mbrl_ros.learning.trainer import Listener, Stop, Trainer
+from mbrl_ros.learning.unrolling import predictions_for
 from mbrl_ros.models.learned import Config, LearnedModel, build_base
 from mbrl_ros.models.parametric import ParametricModel
 
@@ -41,6 +42,7 @@ class Learned:
         errors: [M] of each member on what it did not learn from.
         done: epochs.
         finished: False where it was stopped before the end.
+        notes: what is to be said of how it was done, each a sentence.
     """
 
     model: LearnedModel
@@ -49,6 +51,7 @@ class Learned:
     errors: torch.Tensor
     done: int
     finished: bool
+    notes: tuple[str, ...]
 
     @property
     def error(self) -> float:
@@ -63,6 +66,7 @@ class Round:
     Args:
         work: folder of its checkpoint.
         fingerprint: of all that decides its outcome.
+        tell: told (what is being done beside the epochs, share of it that is done).
         trained: told of every epoch.
         stop: asked between steps.
         group: processes that do the same.
@@ -70,6 +74,7 @@ class Round:
 
     work: Path
     fingerprint: str
+    tell: Callable[[str, float], None]
     trained: Listener
     stop: Stop
     group: Group
@@ -107,14 +112,17 @@ def learn(
     examples = examples_for(exact, stretches, settings, how.work, how.group)
     single = untrained(config, physics, scaling, settings.seed).float()
     single.base.requires_grad_(False)
-    probabilistic = config.network.probabilistic
-    objective = SingleStep(examples) if probabilistic else MultiStep(single, examples, settings.velocity_weight)
+    notes: tuple[str, ...] = ()
+    objective: SingleStep | MultiStep = SingleStep(examples)
+    if not config.network.probabilistic:
+        predict, notes = predictions_for(single, examples, settings, how.group, how.tell)
+        objective = MultiStep(single, examples, settings.velocity_weight, predict)
     if begin is not None:
         _take_over(single, begin)
     trainer = Trainer(single, objective, settings, how.work, how.fingerprint, how.group)
     finished = trainer.run(how.trained, how.stop)
     _take_over(exact, single)
-    return Learned(exact, single, examples, trainer.errors, trainer.done, finished)
+    return Learned(exact, single, examples, trainer.errors, trainer.done, finished, notes)
 
 
 def untrained(config: Config, physics: ParametricModel, scaling: Scaling, seed: int) -> LearnedModel:

@@ -217,11 +217,11 @@ class Trainer:
 
     def _batches(self) -> Iterator[tuple[int, torch.Tensor]]:
         """Every example once, or as often as makes enough steps, or as many as an epoch may have; views at random."""
-        examples = self._objective.examples
+        examples, settings = self._objective.examples, self._settings
         steps = 0
-        while steps < self._settings.epoch_steps:
-            order = torch.randperm(examples.count, generator=self._generator)[: self._settings.epoch_predictions]
-            for rows in order.chunk(max(1, len(order) // self._settings.batch)):
+        while steps < settings.epoch_steps:
+            order = torch.randperm(examples.count, generator=self._generator)[: settings.drawn(examples.count)]
+            for rows in order.chunk(settings.batches(examples.count)):
                 yield int(torch.randint(examples.views, (1,), generator=self._generator)), rows
                 steps += 1
 

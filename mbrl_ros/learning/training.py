@@ -34,7 +34,7 @@ class Progress:
     """Whom a training tells how far it is.
 
     Args:
-        identified: (what is being done, share of the identification that is done).
+        identified: (what is being done beside the epochs, share of it that is done).
         trained: every epoch.
         stop: asked all the time whether to stop before the end.
     """
@@ -169,10 +169,11 @@ def _network_on(
     exact = untrained(config, physics, Scaling(torch.zeros(0), torch.zeros(0)), settings.seed)
     scaling = Scaling(*scaling_of(exact, driving, settings.mirror))
     del driving
-    how = Round(work, fingerprint(parts, recipe), progress.trained, progress.stop, group)
-    learned, provenance = learn(physics, config, scaling, stretches, recipe, how), base.provenance
+    how = Round(work, fingerprint(parts, recipe), progress.identified, progress.trained, progress.stop, group)
+    learned = learn(physics, config, scaling, stretches, recipe, how)
+    provenance = replace(base.provenance, notes=(*base.provenance.notes, *learned.notes))
     if learned.finished and recipe.alternations:
-        turns = alternate(learned, parts, stretches, provenance, recipe, how, progress.identified)
+        turns = alternate(learned, parts, stretches, provenance, recipe, how)
         learned, provenance = turns.learned, replace(provenance, notes=(*provenance.notes, *turns.notes))
     if not learned.finished:
         note = f"stopped after {learned.done} of {settings.epochs} epochs: each member is at its best so far"

@@ -97,7 +97,7 @@ def test_a_turn_corrects_physics_that_the_network_may_not_make_up_for(tmp_path):
     drive, recipe = driven(true), Recipe.model_validate({**RECIPE, "alternations": 1})
     stretches = find_stretches([drive], true.delay, 0.2, recipe.training)
     wrong = true.base.with_parameters({"wheelbase": 0.39, "understeer": 0.0})
-    how = Round(tmp_path, "made", lambda epoch: None, lambda: False, ALONE)
+    how = Round(tmp_path, "made", lambda what, share: None, lambda epoch: None, lambda: False, ALONE)
     scaling = Scaling(true.mean, true.std)
     first = learn(wrong, true.config, scaling, stretches, recipe, how)
     on = replace(how, work=tmp_path / "on", fingerprint="on")
@@ -105,7 +105,7 @@ def test_a_turn_corrects_physics_that_the_network_may_not_make_up_for(tmp_path):
     control = learn(wrong, true.config, scaling, stretches, recipe, on, begin=first.model)
     names = ("wheelbase", "understeer")
     known = Provenance(std=dict.fromkeys(names, 0.005), identifiable=dict.fromkeys(names, True))
-    turned = alternate(first, [drive], stretches, known, recipe, how, lambda what, share: None)
+    turned = alternate(first, [drive], stretches, known, recipe, how)
     assert turned.learned.error < 0.95 * control.error
     assert control.error <= first.error
     assert turned.learned.model.base.values()["wheelbase"] < 0.36
