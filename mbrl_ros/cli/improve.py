@@ -119,7 +119,7 @@ def run_arms(
 
 def _progress(tell: Callable[[str], None]) -> TrainingProgress:
     return TrainingProgress(
-        identified=lambda what, share: tell(f"learning, {what}"),
+        identified=lambda what, share: tell(f"training, {what}"),
         trained=lambda epoch: tell(f"training, epoch {epoch.number} of {epoch.of}"),
     )
 

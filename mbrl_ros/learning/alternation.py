@@ -68,6 +68,7 @@ def alternate(
         physics = _physics(best, parts, provenance, recipe, mine)
         model = best.model
         again = learn(physics, model.config, Scaling(model.mean, model.std), stretches, slower, mine, begin=model)
+        notes += again.notes
         words = f"turn {turn} of physics and network: held-out error {best.error:.4g} to {again.error:.4g} m"
         if again.error >= best.error:
             notes.append(f"{words}; not kept")

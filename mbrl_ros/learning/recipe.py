@@ -81,7 +81,7 @@ class TrainingSettings(Settings):
         return min(count, self.epoch_predictions or count)
 
     def batches(self, count: int) -> int:
-        """Steps of the optimiser in a pass over those drawn of ``count`` examples."""
+        """Steps of the optimiser in a pass over those drawn of ``count`` examples, at most."""
         return max(1, self.drawn(count) // self.batch)
 
 

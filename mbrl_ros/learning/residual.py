@@ -115,7 +115,7 @@ def learn(
     notes: tuple[str, ...] = ()
     objective: SingleStep | MultiStep = SingleStep(examples)
     if not config.network.probabilistic:
-        predict, notes = predictions_for(single, examples, settings, how.group, how.tell)
+        predict, notes = predictions_for(single, examples, settings, how.group, how.tell, how.stop)
         objective = MultiStep(single, examples, settings.velocity_weight, predict)
     if begin is not None:
         _take_over(single, begin)

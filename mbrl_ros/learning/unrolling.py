@@ -1,8 +1,8 @@
 """Predictions that gradients flow through, step by step: in plain torch, or with the step compiled.
 
 A step of plain torch is hundreds of small operations, and a training spends its time on starting them. Compiled, the
-step and its derivative are a few loops: the same results up to rounding, four times as fast, after half a minute of
-compiling. That pays for trainings of some length only.
+step and its derivative are a few loops: the same results up to rounding in a fraction of the time, after half a minute
+of compiling. That pays for trainings of some length only.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 
 from mbrl_ros.core.errors import ModelError
 from mbrl_ros.learning.examples import Examples
-from mbrl_ros.learning.group import Group
+from mbrl_ros.learning.group import ALONE, Group
 from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.models.learned import LearnedModel
 from mbrl_ros.planning.compiler import TRACING
 from mbrl_ros.planning.packages import missing_tools
 
 LONG = 15_000
-"""Steps of a whole batch, forward and back, that a training has at least where its step is compiled: in plain torch
-they take a minute or more, compiled and with the compiling about as long as half of that."""
+"""Steps of a whole batch, forward and back, from which on a training compiles its step, counting all epochs that it may
+take: what plain torch then needs more is longer than the compiling."""
 
 Advance = Callable[[LearnedModel, torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """As `LearnedModel.advance`."""
@@ -69,7 +69,8 @@ class CompiledPredictions:
         return torch.cat(found, dim=1)
 
     def _piece(self, model: LearnedModel, examples: Examples, view: int, rows: torch.Tensor) -> torch.Tensor:
-        filled = torch.cat([rows, rows[:1].expand(self.width - len(rows))])
+        filler = rows[:1] if len(rows) else rows.new_zeros(1)
+        filled = torch.cat([rows, filler.expand(self.width - len(rows))])
         with torch.enable_grad():  # what is compiled is the step with its derivative, and compiling it once is enough
             found = predictions(model, examples, view, filled, self._advanced)[:, : len(rows)]
         return found if torch.is_grad_enabled() else found.detach()
@@ -87,27 +88,37 @@ def predictions_for(
     model: LearnedModel,
     examples: Examples,
     settings: TrainingSettings,
-    group: Group,
+    group: Group = ALONE,
     tell: Callable[[str, float], None] = lambda what, share: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Predict, tuple[str, ...]]:
     """How to predict in a training of ``model``, and what is to be said of that.
+
+    With matrix products in bfloat16 nothing is compiled: predictions of held-out driving would be another step.
 
     Args:
         model: as it is trained, in float32.
         examples: what it learns from.
         settings: how.
-        group: each of its processes predicts a share of every batch.
+        group: each of its processes predicts a share of every batch; all of them in the same way.
         tell: told (what is being done, share of it that is done) where that takes a while.
+        stop: whether the training is to end; that ends the compiler, too, which is no fault of it.
     """
     batches = settings.batches(examples.count)
     steps = settings.epochs * max(batches, settings.epoch_steps) * examples.driven.shape[2]
-    if steps < LONG:
+    if steps < LONG or settings.bfloat16:
         return predictions, ()
+    tell("compiling the step", 0.0)
     largest = math.ceil(settings.drawn(examples.count) / batches)
+    predict: Predict = predictions
+    reason = "another process of the group could not compile a step"
     try:
-        return compiled(model, examples, math.ceil(largest / group.size)), ()
+        predict = compiled(model, examples, math.ceil(largest / group.size))
     except ModelError as error:
-        return predictions, (f"trained in plain torch, which takes several times as long: {error}",)
+        reason = str(error)
+    if float(group.sum(torch.tensor([float(predict is not predictions)]))) == group.size:
+        return predict, ()
+    return predictions, () if stop() else (f"trained in plain torch, which takes several times as long: {reason}",)
 
 
 def compiled(model: LearnedModel, examples: Examples, width: int) -> CompiledPredictions:
@@ -118,12 +129,13 @@ def compiled(model: LearnedModel, examples: Examples, width: int) -> CompiledPre
     """
     if missing := missing_tools():
         raise ModelError(missing)
-    torch.compiler.reset()  # of a function it bears a few versions only, and those for other trainings count
     advance = torch.compile(LearnedModel.advance, fullgraph=True, dynamic=False, options={"compile_threads": 1})
     predict = CompiledPredictions(advance, width)
     try:
         with TRACING, torch.enable_grad():
-            predict(model, examples, 0, torch.zeros(1, dtype=torch.long))[:, :, -1].sum().backward()  # type: ignore[no-untyped-call]
+            torch.compiler.reset()  # of a function it bears a few versions only, and those for other trainings count
+            ends = predict(model, examples, 0, torch.zeros(1, dtype=torch.long))[:, :, -1]
+            ends.sum().backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # of whatever kind: torch's compilers and what they call have many
         reason = str(error).strip().splitlines() or [""]
         raise ModelError(f"torch cannot compile a step: {type(error).__name__}: {reason[0]}") from error

@@ -7,7 +7,7 @@ from mbrl_ros.core.errors import ModelError
 from mbrl_ros.learning import unrolling
 from mbrl_ros.learning.driving import find_stretches
 from mbrl_ros.learning.examples import examples_for
-from mbrl_ros.learning.group import ALONE, Group
+from mbrl_ros.learning.group import Group
 from mbrl_ros.learning.objective import MultiStep
 from mbrl_ros.learning.recipe import TrainingSettings
 from mbrl_ros.learning.unrolling import CompiledPredictions, compiled, predictions, predictions_for
@@ -18,19 +18,26 @@ DT = 0.05
 SETTINGS = TrainingSettings(horizon_s=0.5, start_every_s=0.5, batch=16, epochs=2, block_s=4)
 
 
-@pytest.fixture(scope="module")
-def car():
-    """A recurrent residual that corrects: fresh ones put out nothing, and gradients stop at their last layer."""
-    physics = build("kinematic_bicycle", {"wheelbase": 0.33}, dt=DT, integrator="euler")
+NETWORKS = {
+    "gru": ("kinematic_bicycle", Network("gru", members=2, hidden=4, history_s=0.5), 13),
+    "mlp": ("single_track", Network("mlp", members=1, hidden=4, history_s=0.5), 7),
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def car(request):
+    """A residual that corrects: fresh ones put out nothing, and gradients stop at their last layer."""
+    kind, network, seen = NETWORKS[request.param]
+    physics = build(kind, {"wheelbase": 0.33}, dt=DT, integrator="euler")
     config = Config(
-        dt=DT, reference_point=physics.reference_point, base=Base("kinematic_bicycle", "acceleration"),
-        network=Network("gru", members=2, hidden=4, history_s=0.5), guard=Guard((3.0, 3.0, 3.0), 10.0, 12.0, 0.5),
+        dt=DT, reference_point=physics.reference_point, base=Base(kind, "acceleration"), network=network,
+        guard=Guard((3.0, 3.0, 3.0), 10.0, 12.0, 0.5),
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = LearnedModel(physics, config, torch.zeros(13), torch.ones(13)).float()
+        model = LearnedModel(physics, config, torch.zeros(seen), torch.ones(seen)).float()
         model.base.requires_grad_(False)
-        for parameter in model.head.parameters():
+        for parameter in model.head.layers[-1].parameters():
             torch.nn.init.uniform_(parameter, -0.5, 0.5)
     return model
 
@@ -53,7 +60,9 @@ def derived(model, objective, view, rows):
     return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize(("view", "count"), [(0, 16), (1, 16), (0, 5), (1, 37)], ids=["whole", "mirror", "few", "many"])
+@pytest.mark.parametrize(
+    ("view", "count"), [(0, 16), (1, 16), (0, 5), (1, 37), (0, 0)], ids=["whole", "mirror", "few", "many", "none"]
+)
 def test_losses_and_gradients_are_those_of_plain_torch(car, examples, fast, view, count):
     rows = torch.arange(count) * 2 + 1
     plain, quick = (MultiStep(car, examples, 0.3, predict) for predict in (predictions, fast))
@@ -61,7 +70,7 @@ def test_losses_and_gradients_are_those_of_plain_torch(car, examples, fast, view
     found, gradients = derived(car, quick, view, rows)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
     assert gradients.keys() == slopes.keys()
-    assert min(float(slope.abs().max()) for slope in slopes.values()) > 0
+    assert not count or min(float(slope.abs().max()) for slope in slopes.values()) > 0
     for name, slope in slopes.items():
         torch.testing.assert_close(gradients[name], slope, rtol=1e-4, atol=1e-5 * float(slope.abs().max()), msg=name)
 
@@ -84,24 +93,49 @@ def test_whatever_the_batch_one_version_of_the_step_is_compiled(car, examples, f
             CompiledPredictions(fast.advance, 7)(car, examples, 0, torch.arange(7))
 
 
-def test_short_trainings_are_not_compiled(car, examples):
-    assert predictions_for(car, examples, SETTINGS, ALONE) == (predictions, ())
+def test_short_trainings_and_those_in_bfloat16_are_not_compiled(car, examples):
+    assert predictions_for(car, examples, SETTINGS) == (predictions, ())
+    half = SETTINGS.model_copy(update={"epochs": 1000, "bfloat16": True})
+    assert predictions_for(car, examples, half) == (predictions, ())
 
 
 def test_a_process_of_several_compiles_its_share_of_the_largest_batch(car, examples, monkeypatch):
     monkeypatch.setattr(unrolling, "compiled", lambda model, examples, width: CompiledPredictions(model.advance, width))
     long = SETTINGS.model_copy(update={"epochs": 1000})
+    monkeypatch.setattr(Group, "sum", lambda self, values: values * self.size)
     largest = max(len(rows) for rows in torch.arange(examples.count).chunk(examples.count // 16))
-    assert predictions_for(car, examples, long, ALONE)[0].width == largest
+    assert predictions_for(car, examples, long)[0].width == largest
     assert predictions_for(car, examples, long, Group(1, 2))[0].width == (largest + 1) // 2
 
 
 def test_without_a_compiler_a_long_training_goes_on_in_plain_torch_and_says_so(car, examples, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    predict, (note,) = predictions_for(car, examples, SETTINGS.model_copy(update={"epochs": 1000}), ALONE)
+    predict, (note,) = predictions_for(car, examples, SETTINGS.model_copy(update={"epochs": 1000}))
     assert predict is predictions
     assert "no-such-compiler" in note
     assert "install" in note
+
+
+def test_a_compiler_that_ends_with_the_training_is_not_complained_of(car, examples, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    long = SETTINGS.model_copy(update={"epochs": 1000})
+    assert predictions_for(car, examples, long, stop=lambda: True) == (predictions, ())
+
+
+def test_a_process_whose_neighbour_cannot_compile_goes_on_like_it(car, examples, monkeypatch):
+    monkeypatch.setattr(unrolling, "compiled", lambda model, examples, width: CompiledPredictions(model.advance, width))
+    monkeypatch.setattr(Group, "sum", lambda self, values: values)  # nothing of the other process
+    predict, (note,) = predictions_for(car, examples, SETTINGS.model_copy(update={"epochs": 1000}), Group(0, 2))
+    assert predict is predictions
+    assert "another process" in note
+
+
+def test_compiling_is_told_of(car, examples, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    said = []
+    long = SETTINGS.model_copy(update={"epochs": 1000})
+    predictions_for(car, examples, long, tell=lambda what, share: said.append((what, share)))
+    assert said == [("compiling the step", 0.0)]
 
 
 def test_what_torch_cannot_compile_is_said_with_its_reason(car, examples, monkeypatch):

@@ -41,7 +41,7 @@ class Prepared:
 
     Args:
         car: [N, 8] states at the starts, what is not recorded filled in by the base.
-        inputs: [N, P, F] what a network with memory reads of the P steps, not normalised; P is 0 without memory.
+        inputs: [N, P, F] what a network with memory reads of the P steps, not normalised; P and F are 0 without memory.
         shares: [N, K] how much the car is believed to be in each further regime; K is 0 without any.
     """
 
