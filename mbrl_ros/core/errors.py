@@ -5,6 +5,12 @@ class MbrlError(Exception):
     """Base of every error this package raises on purpose; the command line prints it without a traceback."""
 
 
+def in_short(error: BaseException) -> str:
+    """The kind of an error that was not raised on purpose, and the first line of what it says."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
 class ConfigError(MbrlError):
     """A configuration file or parameter is wrong."""
 

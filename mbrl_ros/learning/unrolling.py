@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mbrl_ros.core.errors import ModelError
+from mbrl_ros.core.errors import ModelError, in_short
 from mbrl_ros.learning.examples import Examples
 from mbrl_ros.learning.group import ALONE, Group
 from mbrl_ros.learning.recipe import TrainingSettings
@@ -110,14 +110,14 @@ def predictions_for(
         return predictions, ()
     tell("compiling the step", 0.0)
     largest = math.ceil(settings.drawn(examples.count) / batches)
-    predict: Predict = predictions
-    reason = "another process of the group could not compile a step"
+    quick, reason = None, "another process of the group could not compile a step"
     try:
-        predict = compiled(model, examples, math.ceil(largest / group.size))
+        quick = compiled(model, examples, math.ceil(largest / group.size))
     except ModelError as error:
         reason = str(error)
-    if float(group.sum(torch.tensor([float(predict is not predictions)]))) == group.size:
-        return predict, ()
+    failed = group.sum(torch.tensor([float(quick is None)]))
+    if quick is not None and not bool(failed):
+        return quick, ()
     return predictions, () if stop() else (f"trained in plain torch, which takes several times as long: {reason}",)
 
 
@@ -137,7 +137,6 @@ def compiled(model: LearnedModel, examples: Examples, width: int) -> CompiledPre
             ends = predict(model, examples, 0, torch.zeros(1, dtype=torch.long))[:, :, -1]
             ends.sum().backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # of whatever kind: torch's compilers and what they call have many
-        reason = str(error).strip().splitlines() or [""]
-        raise ModelError(f"torch cannot compile a step: {type(error).__name__}: {reason[0]}") from error
+        raise ModelError(f"torch cannot compile a step: {in_short(error)}") from error
     model.zero_grad()
     return predict

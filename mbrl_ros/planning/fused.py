@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from mbrl_ros.core.errors import in_short
 from mbrl_ros.core.tasks.task import Task
 from mbrl_ros.models.model import DynamicsModel
 from mbrl_ros.planning.cuda.device import DeviceKernels, missing_gpu
@@ -128,8 +129,7 @@ class Fused:
                 self._problem, kernels, settings.rollouts, self._std, self._seed, settings.antithetic
             )
         except Exception as error:  # of the compiler, the driver or CuPy: planning goes on without
-            reason = str(error).strip().splitlines() or [""]
-            self.note = f"Rollouts are not fused: {type(error).__name__}: {reason[0]}"
+            self.note = f"Rollouts are not fused: {in_short(error)}"
 
 
 def fused(

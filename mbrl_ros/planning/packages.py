@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mbrl_ros.core.cache import cache_folder
-from mbrl_ros.core.errors import MbrlError
+from mbrl_ros.core.errors import MbrlError, in_short
 from mbrl_ros.planning.compiler import TRACING, digest, missing_compiler, processor
 
 PART = "rollouts"
@@ -102,8 +102,7 @@ def obtain(
     except MbrlError as error:
         return None, f"{note}{error}"
     except Exception as error:
-        reason = str(error).strip().splitlines() or [""]
-        return None, f"{note}Rollouts are not compiled: {type(error).__name__}: {reason[0]}"
+        return None, f"{note}Rollouts are not compiled: {in_short(error)}"
     compiled, problem = _load(path, step, tensors, sizes)
     if compiled is None:
         return None, f"{note}Rollouts are not compiled: the package just built {problem}"

@@ -211,14 +211,13 @@ class LearnedModel(torch.nn.Module):
             usual = states.new_tensor(regimes.surprise)
             seen = self._newest(states, applied, regimes.history_s)
             shares = belief(self.surprises(seen[0], observed, seen[1]) / usual)[:, 1:]
-        if self.encoder is None and bool(observed.all()):  # nothing to be read, nothing to be filled in
-            return Prepared(states[:, -1], states.new_zeros(len(states), 0, 0), shares)
-        states, applied = self._newest(states, applied, self.config.network.history_s)
-        recorded, predicted = self._followed(states, observed, applied, self._physics(shares.T))
-        if self.encoder is None:
-            return Prepared(recorded[:, -1], states.new_zeros(len(states), 0, 0), shares)
-        inputs = self._read(recorded[:, :-1], recorded[:, 1:], predicted, applied)
-        return Prepared(recorded[:, -1], inputs, shares)
+        inputs = states.new_zeros(len(states), 0, 0)
+        if self.encoder is not None or not bool(observed.all()):  # else nothing is to be read or filled in
+            states, applied = self._newest(states, applied, self.config.network.history_s)
+            states, predicted = self._followed(states, observed, applied, self._physics(shares.T))
+            if self.encoder is not None:
+                inputs = self._read(states[:, :-1], states[:, 1:], predicted, applied)
+        return Prepared(states[:, -1], inputs, shares)
 
     def _newest(
         self, states: torch.Tensor, applied: torch.Tensor, history_s: float

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from mbrl_ros.core.cache import cache_folder
-from mbrl_ros.core.errors import LayoutError
+from mbrl_ros.core.errors import LayoutError, in_short
 from mbrl_ros.planning import native, packages
 from mbrl_ros.planning.compiler import compile_library, compiler, digest, processor
 from mbrl_ros.planning.ddp.passes import RESULTS, Pass, Passes
@@ -116,8 +116,7 @@ class CompiledPasses:
                 made = {name: self._file(name, compilers) for name in self._needed}
                 programs = {name: self._load(path.result(), name) for name, (path, _) in made.items()}
         except Exception as error:
-            reason = str(error).strip().splitlines() or [""]
-            self.note = f"DDP is not compiled: {type(error).__name__}: {reason[0]}"
+            self.note = f"DDP is not compiled: {in_short(error)}"
             return
         if any(built for _, built in made.values()):
             self.note = f"DDP compiled in {time.monotonic() - begun:.0f} s, kept in {cache_folder(packages.PART)}"
